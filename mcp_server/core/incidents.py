@@ -1,0 +1,30 @@
+"""Turns an exception nobody expected into an incident id and a log line without its text.
+
+The text and the locals of a foreign exception may hold a value, so the log gets only the type's
+name and the places it passed, and the caller gets the id.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+from mcp_server.core.errors import InternalError, SecretsError
+
+__all__ = ["contain", "report"]
+
+_log = logging.getLogger("secret_management")
+
+
+def report(error: BaseException) -> InternalError:
+    """Log where ``error`` happened, without what it says, and give the error to raise instead."""
+    incident = InternalError()
+    frames = traceback.extract_tb(error.__traceback__, limit=-8)
+    places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
+    _log.error("incident %s: %s at %s", incident.incident, type(error).__name__, places)
+    return incident
+
+
+def contain(error: Exception) -> SecretsError:
+    """The error itself when it is one of ours, else an incident."""
+    return error if isinstance(error, SecretsError) else report(error)
