@@ -257,8 +257,10 @@ class Backend(ABC):
         self._outcome(replace(_event(Kind.DONE, verb, ref, act), version=version))
 
     def _outcome(self, event: Event) -> None:
-        """Journal what happened. It happened: a full disk now must not hide it from the caller;
-        the durable intent without an outcome shows in ``journal verify`` as unfinished.
+        """Journal what happened.
+
+        It happened: a full disk now must not hide it from the caller. The durable intent
+        without an outcome shows in ``journal verify`` as unfinished.
         """
         try:
             self.session.journal.record(event, durable=True)
