@@ -1,0 +1,266 @@
+"""Plans: what will be done, exactly, before it is done.
+
+An ``Operation`` is fully resolved: canonical references, the settings of the stores it touches,
+recipes instead of values, and the revision of everything it saw. Its digest covers all of it. A
+stored plan holds no value and proves nothing by itself: whoever applies it asks again from the
+operation's own words, so an edited plan file is either refused (the digest) or shows what it does.
+
+A plan works once. Applying it claims it by creating ``ID.used`` exclusively, which also decides
+between two processes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from mcp_server.core.errors import (
+    JournalError,
+    PlanExpiredError,
+    PlanMismatchError,
+    PlanNotFoundError,
+    PlanUsedError,
+)
+from mcp_server.core.model import Verb
+from mcp_server.core.ports import Clock
+
+__all__ = ["Operation", "Plan", "PlanStore", "Seen", "Step"]
+
+LIFETIME: Final = timedelta(minutes=30)
+_KEPT: Final = timedelta(days=7)
+_ID = re.compile(r"p-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the value of one key comes from.
+
+    Attributes:
+        key: The key it is written to.
+        kind: ``generate``, ``copy``, ``file`` or ``env``.
+        origin: Recipe, canonical reference, absolute path, or variable name.
+        part: Length of the recipe, or key or JSON pointer inside the file.
+    """
+
+    key: str
+    kind: str
+    origin: str
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The revision of one thing the plan looked at; ``None`` where there is nothing to compare."""
+
+    what: str
+    revision: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One change or delivery, fully resolved. Every field is safe to show.
+
+    Attributes:
+        verb: What is done.
+        target: Canonical reference, or the name of the sink.
+        steps: Values to write, by key, in order.
+        remove: Keys to drop.
+        replace: Other keys of the target go.
+        owner: Metadata to set, as ``schedule`` and ``consumers``; ``None`` leaves all three.
+        versions: Versions that a removal names.
+        command: The command line of ``run``.
+        seen: Revisions of the target and the sources, and of the stores' settings.
+        version: The target's current version when planned.
+        notes: Plain sentences about what it affects.
+    """
+
+    verb: Verb
+    target: str
+    steps: tuple[Step, ...] = ()
+    remove: tuple[str, ...] = ()
+    replace: bool = False
+    owner: str | None = None
+    schedule: str | None = None
+    consumers: tuple[str, ...] = ()
+    set_metadata: bool = False
+    versions: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    seen: tuple[Seen, ...] = ()
+    version: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def change(self) -> str:
+        """One line: what is done, in names and versions."""
+        parts = [f"{self.verb.value} {self.target}"]
+        if self.command:
+            parts.append("command " + json.dumps(list(self.command)))
+        if self.versions:
+            parts.append("versions " + ", ".join(self.versions))
+        parts += [f"{step.key} = {_source_words(step)}" for step in self.steps]
+        parts += [f"drop {key}" for key in self.remove]
+        if self.replace:
+            parts.append("drop all other keys")
+        return "; ".join(parts + self._metadata_words())
+
+    @property
+    def affects(self) -> str:
+        """One line: what depends on it, and what cannot be undone."""
+        state = f"now version {self.version}" if self.version else "does not exist yet"
+        return "; ".join((state, *self.notes))
+
+    def _metadata_words(self) -> list[str]:
+        if not self.set_metadata:
+            return []
+        named = {"owner": self.owner, "schedule": self.schedule}
+        words = [f"{name} {value}" for name, value in named.items() if value]
+        return [*words, "consumers " + ", ".join(self.consumers)] if self.consumers else words
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every field, in canonical JSON."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A stored operation with its id and expiry."""
+
+    id: str
+    operation: Operation
+    expires: datetime
+    reason: str = field(default="", compare=False)
+
+
+class PlanStore:
+    """Plans in files of the state folder, one each, mode 0600.
+
+    Args:
+        folder: Created with mode 0700 when first needed.
+        clock: The time.
+        lifetime: How long a plan can be applied.
+    """
+
+    def __init__(self, folder: Path, clock: Clock, lifetime: timedelta = LIFETIME) -> None:
+        self._folder = folder
+        self._clock = clock
+        self._lifetime = lifetime
+
+    def add(self, operation: Operation, reason: str) -> Plan:
+        """Store an operation under a new id."""
+        plan = Plan(f"p-{secrets.token_hex(8)}", operation, self._clock() + self._lifetime, reason)
+        body = {
+            "expires": plan.expires.isoformat(),
+            "reason": reason,
+            "digest": _seal_digest(plan),
+            "operation": asdict(operation),
+        }
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._sweep()
+            _create(self._folder / f"{plan.id}.json", json.dumps(body).encode())
+        except OSError:
+            raise JournalError("The plan cannot be stored; nothing was done.") from None
+        return plan
+
+    def load(self, plan_id: str) -> Plan:
+        """The plan, if it can still be applied.
+
+        Raises:
+            PlanNotFoundError, PlanUsedError, PlanExpiredError, PlanMismatchError: It cannot.
+        """
+        path = self._path(plan_id)
+        try:
+            body = json.loads(path.read_bytes())
+            plan = _plan(plan_id, body)
+        except FileNotFoundError:
+            raise PlanNotFoundError from None
+        except (OSError, ValueError, KeyError, TypeError):
+            raise PlanMismatchError("The plan file is damaged; nothing was done.") from None
+        if body.get("digest") != _seal_digest(plan):
+            raise PlanMismatchError("The plan file was altered; nothing was done.")
+        if path.with_suffix(".used").exists():
+            raise PlanUsedError
+        if self._clock() >= plan.expires:
+            raise PlanExpiredError
+        return plan
+
+    def claim(self, plan: Plan) -> None:
+        """Use the plan up; exactly one caller succeeds.
+
+        Raises:
+            PlanUsedError: Somebody did before.
+        """
+        try:
+            _create(self._path(plan.id).with_suffix(".used"), b"")
+        except FileExistsError:
+            raise PlanUsedError from None
+        except OSError:
+            raise JournalError from None
+
+    def pending(self) -> list[Plan]:
+        """Plans that can be applied now, oldest first."""
+        found = []
+        for path in sorted(self._folder.glob("p-*.json"), key=lambda each: each.stat().st_mtime):
+            try:
+                found.append(self.load(path.stem))
+            except (PlanNotFoundError, PlanUsedError, PlanExpiredError, PlanMismatchError):
+                continue
+        return found
+
+    def _path(self, plan_id: str) -> Path:
+        if not _ID.fullmatch(plan_id):
+            raise PlanNotFoundError("A plan id looks like p-0123456789abcdef.")
+        return self._folder / f"{plan_id}.json"
+
+    def _sweep(self) -> None:
+        """Forget plans that ended a week ago; their journal entries stay."""
+        oldest = (self._clock() - _KEPT).timestamp()
+        for path in self._folder.glob("p-*.*"):
+            if path.stat().st_mtime < oldest:
+                path.unlink(missing_ok=True)
+
+
+def _seal_digest(plan: Plan) -> str:
+    text = f"{plan.id}\n{plan.expires.isoformat()}\n{plan.operation.digest}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _create(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _plan(plan_id: str, body: dict[str, object]) -> Plan:
+    raw = dict(body["operation"])  # type: ignore[call-overload]  # wrong shapes raise TypeError
+    raw["verb"] = Verb(raw["verb"])
+    raw["steps"] = tuple(Step(**step) for step in raw["steps"])
+    raw["seen"] = tuple(Seen(**seen) for seen in raw["seen"])
+    for name in ("remove", "consumers", "versions", "command", "notes"):
+        raw[name] = tuple(raw[name])
+    expires = datetime.fromisoformat(str(body["expires"]))
+    return Plan(plan_id, Operation(**raw), expires, str(body["reason"]))
+
+
+def _source_words(step: Step) -> str:
+    if step.kind == "generate":
+        return f"generated {step.origin}" + (f" of {step.part}" if step.part else "")
+    if step.kind == "copy":
+        return f"copy of {step.origin}"
+    if step.kind == "env":
+        return f"variable {step.origin}"
+    return f"file {step.origin}" + (f" at {step.part}" if step.part else "")

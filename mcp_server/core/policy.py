@@ -1,0 +1,182 @@
+"""Who may do what unasked: deny wins, then ask, then allow, then the defaults.
+
+A rule has verbs and a pattern over the canonical ``scheme://path`` of a reference (``*`` within a
+segment, ``**`` across segments) and, when given, the name of one configured store. Layers: the
+system policy, then the operator's configuration, then the repository, which can only deny and ask.
+
+Defaults: describing and listing are allowed. Creating is allowed in ``local://`` and using values
+of ``local://`` is. Everything else is asked, and so is every change to a production pattern and
+every use of a value from one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, time
+from enum import IntEnum
+from functools import lru_cache
+from typing import Final
+
+from mcp_server.core.model import Verb
+from mcp_server.core.refs import Ref
+
+__all__ = ["Decision", "Grant", "Policy", "Rule", "Verdict"]
+
+DEFAULT_PRODUCTION: Final = re.compile(
+    r"(?:^|[/._-])(?:prod|production|live)(?:[/._-]|$)", re.IGNORECASE
+)
+_HARMLESS: Final = frozenset({Verb.LIST, Verb.READ})
+_LOCAL_DEFAULTS: Final = frozenset({Verb.CREATE, Verb.USE})
+
+
+class Decision(IntEnum):
+    """Ordered by severity: of several decisions the greatest holds."""
+
+    ALLOW = 0
+    ASK = 1
+    DENY = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One line of a policy; empty ``verbs`` means all."""
+
+    effect: Decision
+    pattern: str
+    verbs: frozenset[Verb] = frozenset()
+    store: str | None = None
+
+    def matches(self, verb: Verb, ref: Ref) -> bool:
+        """Whether this rule speaks about ``verb`` on ``ref``."""
+        if self.verbs and verb not in self.verbs:
+            return False
+        if self.store is not None and self.store != ref.store:
+            return False
+        return matches(self.pattern, ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A standing permission for changes that would be asked, given by the operator.
+
+    Attributes:
+        name: Shown in the journal as ``grant:NAME``.
+        rule: What it covers.
+        start: Time of day, UTC, from which it holds; with ``end`` before ``start`` over midnight.
+        end: Time of day until which it holds.
+        expires: The day after which it is void.
+        failures: Failed changes under it after which it is void.
+        identity: Name of the operating-system user it is for.
+    """
+
+    name: str
+    rule: Rule
+    start: time = time.min
+    end: time = time.max
+    expires: datetime | None = None
+    failures: int = 3
+    identity: str | None = None
+
+    def covers(self, verb: Verb, ref: Ref, now: datetime, identity: str) -> bool:
+        """Whether it allows ``verb`` on ``ref`` at ``now`` for ``identity``."""
+        return (
+            self.rule.matches(verb, ref)
+            and (self.identity is None or self.identity == identity)
+            and (self.expires is None or now < self.expires)
+            and self._within_hours(now.astimezone(UTC).time())
+        )
+
+    def _within_hours(self, moment: time) -> bool:
+        if self.start <= self.end:
+            return self.start <= moment <= self.end
+        return moment >= self.start or moment <= self.end
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and the rule behind it, in words safe to show."""
+
+    decision: Decision
+    reason: str
+    critical: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules in force.
+
+    Attributes:
+        layers: Rule lists from the most to the least authoritative.
+        production: Patterns never changed unasked; empty means the built-in one, which looks for
+            ``prod``, ``production`` or ``live`` as a word of the path.
+        critical: Patterns that need the strongest channel.
+        grants: Standing grants.
+    """
+
+    layers: tuple[tuple[Rule, ...], ...] = ()
+    production: tuple[str, ...] = ()
+    critical: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+
+    def decide(self, acts: Iterable[tuple[Verb, Ref]]) -> Verdict:
+        """One verdict over everything that an operation does: the most severe one."""
+        verdicts = [self._decide_one(verb, ref) for verb, ref in acts]
+        worst = max(verdicts, key=lambda verdict: verdict.decision)
+        critical = any(verdict.critical for verdict in verdicts)
+        return Verdict(worst.decision, worst.reason, critical)
+
+    def grant_for(
+        self, acts: Iterable[tuple[Verb, Ref]], now: datetime, identity: str
+    ) -> Grant | None:
+        """The grant that covers every act that would be asked."""
+        asked = [act for act in acts if self._decide_one(*act).decision is Decision.ASK]
+        for grant in self.grants:
+            if asked and all(grant.covers(verb, ref, now, identity) for verb, ref in asked):
+                return grant
+        return None
+
+    def is_production(self, ref: Ref) -> bool:
+        """Whether the reference lies in a production pattern."""
+        if not self.production:
+            return DEFAULT_PRODUCTION.search(ref.path) is not None
+        return any(matches(pattern, ref) for pattern in self.production)
+
+    def _decide_one(self, verb: Verb, ref: Ref) -> Verdict:
+        critical = verb not in _HARMLESS and any(matches(p, ref) for p in self.critical)
+        rule = self._strongest(verb, ref)
+        if rule is not None and rule.effect is Decision.DENY:
+            return Verdict(Decision.DENY, f"{verb.value}: denied by {rule.pattern}", critical)
+        if verb in _HARMLESS:
+            return Verdict(Decision.ALLOW, f"{verb.value}: shows no values")
+        if critical or self.is_production(ref):
+            return Verdict(Decision.ASK, f"{verb.value}: production or critical", critical)
+        if rule is not None:
+            return Verdict(rule.effect, f"{verb.value}: by rule {rule.pattern}")
+        if ref.scheme == "local" and verb in _LOCAL_DEFAULTS:
+            return Verdict(Decision.ALLOW, f"{verb.value}: allowed in local:// by default")
+        return Verdict(Decision.ASK, f"{verb.value}: asked by default")
+
+    def _strongest(self, verb: Verb, ref: Ref) -> Rule | None:
+        """A deny of any layer, else the most severe rule of the first layer that speaks."""
+        found = [[rule for rule in layer if rule.matches(verb, ref)] for layer in self.layers]
+        denials = [rule for rules in found for rule in rules if rule.effect is Decision.DENY]
+        if denials:
+            return denials[0]
+        for rules in found:
+            if rules:
+                return max(rules, key=lambda rule: rule.effect)
+        return None
+
+
+def matches(pattern: str, ref: Ref) -> bool:
+    """Whether a ``scheme://path`` pattern covers the reference."""
+    return _compiled(pattern).fullmatch(f"{ref.scheme}://{ref.path}") is not None
+
+
+@lru_cache(maxsize=512)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"(\*\*|\*)", pattern)
+    wild = {"**": ".*", "*": "[^/]*"}
+    return re.compile("".join(wild.get(part, re.escape(part)) for part in parts), re.DOTALL)
