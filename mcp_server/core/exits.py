@@ -16,7 +16,7 @@ from mcp_server.core import strength
 from mcp_server.core.errors import TooWeakError
 from mcp_server.core.sealed import Sealed, _open
 
-__all__ = ["child_environment", "fingerprint", "into_file", "into_store"]
+__all__ = ["child_environment", "fingerprint", "into_file", "into_store", "same"]
 
 Result = TypeVar("Result")
 _FINGERPRINT_HEX = 16
@@ -43,6 +43,17 @@ def child_environment(
 ) -> Result:
     """To the environment or a pipe of one child (called by ``core.sinks`` only)."""
     return start({name: _open(value) for name, value in values.items()})
+
+
+def same(written: Mapping[str, Sealed], found: Mapping[str, Sealed]) -> bool:
+    """Whether a store holds what was just written to it (called by ``core.executor`` only).
+
+    Not an oracle about a stored value: the caller wrote ``written`` itself a moment ago.
+    """
+    return all(
+        key in found and hmac.compare_digest(_open(value), _open(found[key]))
+        for key, value in written.items()
+    )
 
 
 def fingerprint(value: Sealed, key: bytes) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # the library is loaded on first use
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-__all__ = ["Generated", "Recipe", "generate", "normal_length"]
+__all__ = ["KEY_PAIRS", "PUBLIC_SUFFIX", "Generated", "Recipe", "generate", "normal_length"]
 
 _ALPHABET: Final = string.ascii_letters + string.digits
 _SYMBOLS: Final = "-_.~!*+="  # none needs quoting in a URL's userinfo, a shell word or .env
@@ -44,6 +44,10 @@ class Recipe(StrEnum):
     RSA = "rsa"  # bits, PKCS #8 PEM
     EC_P256 = "ec-p256"  # PKCS #8 PEM
     AGE = "age"  # X25519 identity
+
+
+KEY_PAIRS: Final = frozenset({Recipe.SSH_ED25519, Recipe.RSA, Recipe.EC_P256, Recipe.AGE})
+PUBLIC_SUFFIX: Final = ".pub"  # key under which the public half is written beside the private one
 
 
 @dataclass(frozen=True, slots=True)

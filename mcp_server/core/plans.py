@@ -12,10 +12,12 @@ between two processes.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,7 +30,8 @@ from mcp_server.core.errors import (
     PlanNotFoundError,
     PlanUsedError,
 )
-from mcp_server.core.model import Verb
+from mcp_server.core.generate import KEY_PAIRS, PUBLIC_SUFFIX
+from mcp_server.core.model import Metadata, Verb
 from mcp_server.core.ports import Clock
 
 __all__ = ["Operation", "Plan", "PlanStore", "Seen", "Step"]
@@ -46,7 +49,7 @@ class Step:
         key: The key it is written to.
         kind: ``generate``, ``copy``, ``file`` or ``env``.
         origin: Recipe, canonical reference, absolute path, or variable name.
-        part: Length of the recipe, or key or JSON pointer inside the file.
+        part: Length of the recipe, or ``FORMAT:KEY`` inside the file.
     """
 
     key: str
@@ -73,11 +76,12 @@ class Operation:
         steps: Values to write, by key, in order.
         remove: Keys to drop.
         replace: Other keys of the target go.
-        owner: Metadata to set, as ``schedule`` and ``consumers``; ``None`` leaves all three.
+        metadata: Declared metadata to set; ``None`` leaves it.
         versions: Versions that a removal names.
         command: The command line of ``run``.
         seen: Revisions of the target and the sources, and of the stores' settings.
         version: The target's current version when planned.
+        expected: Its compare-and-set token then.
         notes: Plain sentences about what it affects.
     """
 
@@ -86,14 +90,12 @@ class Operation:
     steps: tuple[Step, ...] = ()
     remove: tuple[str, ...] = ()
     replace: bool = False
-    owner: str | None = None
-    schedule: str | None = None
-    consumers: tuple[str, ...] = ()
-    set_metadata: bool = False
+    metadata: Metadata | None = None
     versions: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     seen: tuple[Seen, ...] = ()
     version: str | None = None
+    expected: str | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -117,11 +119,12 @@ class Operation:
         return "; ".join((state, *self.notes))
 
     def _metadata_words(self) -> list[str]:
-        if not self.set_metadata:
+        if self.metadata is None:
             return []
-        named = {"owner": self.owner, "schedule": self.schedule}
+        named = {"owner": self.metadata.owner, "schedule": self.metadata.schedule}
         words = [f"{name} {value}" for name, value in named.items() if value]
-        return [*words, "consumers " + ", ".join(self.consumers)] if self.consumers else words
+        consumers = ", ".join(self.metadata.consumers)
+        return [*words, f"consumers {consumers}"] if consumers else words
 
     @property
     def digest(self) -> str:
@@ -206,6 +209,23 @@ class PlanStore:
         except OSError:
             raise JournalError from None
 
+    def approve(self, plan: Plan) -> None:
+        """Note that a person allowed a ``run`` plan, for the process that will carry it out."""
+        try:
+            _create(self._path(plan.id).with_suffix(".approved"), self._mark(plan))
+        except FileExistsError:
+            raise PlanUsedError from None
+        except OSError:
+            raise JournalError from None
+
+    def is_approved(self, plan: Plan) -> bool:
+        """Whether ``approve`` was called for exactly this plan by somebody with the state key."""
+        try:
+            mark = self._path(plan.id).with_suffix(".approved").read_bytes()
+        except OSError:
+            return False
+        return hmac.compare_digest(mark, self._mark(plan))
+
     def pending(self) -> list[Plan]:
         """Plans that can be applied now, oldest first."""
         found = []
@@ -220,6 +240,16 @@ class PlanStore:
         if not _ID.fullmatch(plan_id):
             raise PlanNotFoundError("A plan id looks like p-0123456789abcdef.")
         return self._folder / f"{plan_id}.json"
+
+    def _mark(self, plan: Plan) -> bytes:
+        return hmac.new(self._key(), _seal_digest(plan).encode(), hashlib.sha256).digest()
+
+    def _key(self) -> bytes:
+        """A key of this user's state folder: a mark cannot be written without reading it."""
+        path = self._folder / "approval.key"
+        with suppress(FileExistsError):
+            _create(path, secrets.token_bytes(32))
+        return path.read_bytes()
 
     def _sweep(self) -> None:
         """Forget plans that ended a week ago; their journal entries stay."""
@@ -250,17 +280,21 @@ def _plan(plan_id: str, body: dict[str, object]) -> Plan:
     raw["verb"] = Verb(raw["verb"])
     raw["steps"] = tuple(Step(**step) for step in raw["steps"])
     raw["seen"] = tuple(Seen(**seen) for seen in raw["seen"])
-    for name in ("remove", "consumers", "versions", "command", "notes"):
+    for name in ("remove", "versions", "command", "notes"):
         raw[name] = tuple(raw[name])
+    if raw["metadata"] is not None:
+        metadata = raw["metadata"]
+        raw["metadata"] = Metadata(**{**metadata, "consumers": tuple(metadata["consumers"])})
     expires = datetime.fromisoformat(str(body["expires"]))
     return Plan(plan_id, Operation(**raw), expires, str(body["reason"]))
 
 
 def _source_words(step: Step) -> str:
     if step.kind == "generate":
-        return f"generated {step.origin}" + (f" of {step.part}" if step.part else "")
+        half = f", public half in {step.key}{PUBLIC_SUFFIX}" if step.origin in KEY_PAIRS else ""
+        return f"generated {step.origin}" + (f" of {step.part}" if step.part else "") + half
     if step.kind == "copy":
         return f"copy of {step.origin}"
     if step.kind == "env":
         return f"variable {step.origin}"
-    return f"file {step.origin}" + (f" at {step.part}" if step.part else "")
+    return f"file {step.origin} ({step.part})"

@@ -1,8 +1,9 @@
 """Who may do what unasked: deny wins, then ask, then allow, then the defaults.
 
 A rule has verbs and a pattern over the canonical ``scheme://path`` of a reference (``*`` within a
-segment, ``**`` across segments) and, when given, the name of one configured store. Layers: the
-system policy, then the operator's configuration, then the repository, which can only deny and ask.
+segment, ``**`` across segments) and, when given, the name of one configured store. Rules come from
+the system policy, the operator's configuration and the repository (which can only deny and ask);
+the most severe one that matches holds, so no layer widens another.
 
 Defaults: describing and listing are allowed. Creating is allowed in ``local://`` and using values
 of ``local://`` is. Everything else is asked, and so is every change to a production pattern and
@@ -108,14 +109,14 @@ class Policy:
     """The rules in force.
 
     Attributes:
-        layers: Rule lists from the most to the least authoritative.
+        rules: Of all layers; their order does not matter.
         production: Patterns never changed unasked; empty means the built-in one, which looks for
             ``prod``, ``production`` or ``live`` as a word of the path.
         critical: Patterns that need the strongest channel.
         grants: Standing grants.
     """
 
-    layers: tuple[tuple[Rule, ...], ...] = ()
+    rules: tuple[Rule, ...] = ()
     production: tuple[str, ...] = ()
     critical: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
@@ -159,15 +160,9 @@ class Policy:
         return Verdict(Decision.ASK, f"{verb.value}: asked by default")
 
     def _strongest(self, verb: Verb, ref: Ref) -> Rule | None:
-        """A deny of any layer, else the most severe rule of the first layer that speaks."""
-        found = [[rule for rule in layer if rule.matches(verb, ref)] for layer in self.layers]
-        denials = [rule for rules in found for rule in rules if rule.effect is Decision.DENY]
-        if denials:
-            return denials[0]
-        for rules in found:
-            if rules:
-                return max(rules, key=lambda rule: rule.effect)
-        return None
+        """The most severe rule that speaks: a layer can narrow another, never widen it."""
+        found = [rule for rule in self.rules if rule.matches(verb, ref)]
+        return max(found, key=lambda rule: rule.effect, default=None)
 
 
 def matches(pattern: str, ref: Ref) -> bool:

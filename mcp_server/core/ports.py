@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 from mcp_server.core.journal import Journal
@@ -21,7 +21,7 @@ from mcp_server.core.model import (
 )
 from mcp_server.core.refs import Ref
 
-__all__ = ["Clock", "Limits", "Session", "Store", "StoreSettings", "Stores"]
+__all__ = ["Clock", "Limits", "Session", "Store", "StoreSettings", "Stores", "utc_now"]
 
 
 class Clock(Protocol):
@@ -29,6 +29,11 @@ class Clock(Protocol):
 
     def __call__(self) -> datetime:
         """Now, with a time zone."""
+
+
+def utc_now() -> datetime:
+    """The clock of the machine."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Session:
     id: str
     journal: Journal
     limits: Limits = field(default_factory=Limits)
+    clock: Clock = utc_now
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,335 @@
+"""The engine behind every tool and every command: plan, decide, agree, do, account for it.
+
+Tools and the command line turn requests into calls here and show the receipts; they hold no
+rules. A change goes: ``write``/``delete``/``run`` plan it; where policy or a standing grant allows
+it unasked it is done at once, else the receipt carries the plan; ``review`` checks the plan
+somebody wants to apply; the caller asks a person by its channel; ``apply`` or ``decline`` ends it.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TypeVar
+
+from mcp_server.core import exits
+from mcp_server.core.config import Config
+from mcp_server.core.errors import (
+    ApprovalNeededError,
+    PlanMismatchError,
+    PlanStaleError,
+    PolicyDeniedError,
+    TooWeakError,
+)
+from mcp_server.core.executor import Done, Executor
+from mcp_server.core.journal import Event, Kind
+from mcp_server.core.model import Act, Verb
+from mcp_server.core.planner import Planner
+from mcp_server.core.plans import Operation, Plan, PlanStore
+from mcp_server.core.policy import Decision, Verdict
+from mcp_server.core.ports import Session, Stores
+from mcp_server.core.receipts import ChangeReceipt, DescribeReceipt, ListReceipt
+from mcp_server.core.refs import Ref
+from mcp_server.core.requests import DeleteRequest, RunRequest, WriteRequest
+from mcp_server.core.show import described, listed
+from mcp_server.core.sinks import RuntimeFolder, in_child_environment
+
+__all__ = ["Broker", "Channel"]
+
+Result = TypeVar("Result")
+_APPLY_NEXT = (
+    "Show the plan to the user, then call secrets_apply with exactly this plan, change and affects;"
+    " a person can also run `secrets apply {plan}` in a terminal."
+)
+_DONE_NEXT = "Describe it with secrets_read {ref}, or use it: secrets run --env NAME={ref} -- CMD."
+
+
+class Channel(StrEnum):
+    """How a change was allowed; standing grants add ``grant:NAME``."""
+
+    POLICY = "policy"
+    PROMPT = "prompt"  # the client's forced prompt on secrets_apply
+    FORM = "form"  # a yes/no form from secrets_apply
+    TERMINAL = "terminal"  # a person at a controlling terminal
+    PROFILE = "profile"  # an operator's run profile
+
+
+_STRONG_ENOUGH_FOR_CRITICAL = frozenset({Channel.TERMINAL.value})
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What policy says about an operation, and the channel that follows when it is allowed."""
+
+    verdict: Verdict
+    channel: str | None
+
+
+class Broker:
+    """One session's engine.
+
+    Args:
+        config: What was configured.
+        stores: The stores.
+        session: Journal, id, limits.
+        plans: Stored plans.
+        runtime: The session's runtime folder.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        stores: Stores,
+        session: Session,
+        plans: PlanStore,
+        runtime: RuntimeFolder,
+    ) -> None:
+        self.config = config
+        self.stores = stores
+        self.session = session
+        self.plans = plans
+        self.planner = Planner(config, stores)
+        self._executor = Executor(config, self.planner, runtime)
+        self._clock = session.clock
+        self._key = os.urandom(32)
+
+    # --- looking ------------------------------------------------------------------------
+
+    def read(self, text: str) -> DescribeReceipt:
+        """Describe one secret; reads no value."""
+        store, ref = self.planner.resolve(text)
+        self._permit(Verb.READ, ref)
+        return described(store.describe(ref, self._act()), ref, self._clock())
+
+    def list_names(
+        self, text: str, *, cursor: str | None = None, limit: int = 100, details: bool = False
+    ) -> ListReceipt:
+        """One page of names below a prefix."""
+        store, prefix = self.planner.resolve_prefix(text)
+        self._permit(Verb.LIST, prefix)
+        page = store.list_names(prefix, self._act(), cursor=cursor, limit=limit, details=details)
+        return listed(prefix, page)
+
+    # --- planning -----------------------------------------------------------------------
+
+    def write(self, request: WriteRequest) -> ChangeReceipt:
+        """Plan a change or delivery, and do it where it is allowed unasked."""
+        operation, skipped = self.planner.write(request, self._act())
+        return replace(self._submit(operation), skipped=skipped[:50])
+
+    def delete(self, request: DeleteRequest) -> ChangeReceipt:
+        """Plan a removal or restoration, and do it where it is allowed unasked."""
+        return self._submit(self.planner.delete(request, self._act()))
+
+    def plan_run(self, request: RunRequest, *, channel: str | None = None) -> Plan:
+        """Plan a child process.
+
+        With ``channel`` (a person at a terminal, a profile) the plan is ready for ``run`` unless
+        policy denies; without, it waits for ``apply``.
+        """
+        operation = self.planner.run(request, self._act())
+        found = self._decide(operation)
+        plan = self._store(operation, found.verdict)
+        allowed = channel if not found.verdict.critical else None
+        if channel in _STRONG_ENOUGH_FOR_CRITICAL or found.channel or allowed:
+            self.plans.approve(plan)
+        return plan
+
+    # --- agreeing -----------------------------------------------------------------------
+
+    def review(self, plan_id: str, change: str | None = None, affects: str | None = None) -> Plan:
+        """The plan somebody wants to apply, if it still can be and is the one they mean.
+
+        Args:
+            plan_id: From a receipt.
+            change: Must equal the stored plan's, so that what a prompt showed is the truth.
+            affects: The same.
+
+        Raises:
+            PlanError: It cannot be applied, or the texts differ.
+        """
+        plan = self.plans.load(plan_id)
+        operation = plan.operation
+        if change is not None and (change, affects) != (operation.change, operation.affects):
+            raise PlanMismatchError
+        return plan
+
+    def allow(self, plan: Plan, channel: Channel) -> None:
+        """Check that this channel may allow this plan, before a person is asked.
+
+        Raises:
+            PolicyDeniedError: Nobody may.
+            ApprovalNeededError: A critical pattern needs a stronger channel.
+        """
+        verdict = self._decide(plan.operation).verdict
+        if verdict.critical and channel.value not in _STRONG_ENOUGH_FOR_CRITICAL:
+            raise ApprovalNeededError(
+                "The operator marked this as critical: only a person at a terminal may allow it.",
+                next_step=f"A person runs `secrets apply {plan.id}` in a terminal.",
+            )
+
+    def decline(self, plan: Plan, channel: Channel) -> None:
+        """A person said no: the plan is used up."""
+        self.plans.claim(plan)
+        self._record(Kind.DECIDED, plan, channel.value, code="DECLINED", durable=True)
+
+    def apply(self, plan: Plan, channel: str) -> ChangeReceipt:
+        """Do what a person, policy or a grant allowed, unless the target changed since.
+
+        Raises:
+            PlanStaleError: It did; nothing was done.
+            PlanUsedError: Somebody was faster.
+        """
+        operation = plan.operation
+        self._decide(operation)
+        act = self._act(plan.id, channel)
+        if self.planner.stale(operation, act):
+            raise PlanStaleError
+        if operation.verb is Verb.RUN:
+            self._record(Kind.DECIDED, plan, channel, durable=True)
+            self.plans.approve(plan)
+            return self._receipt(plan, "approved", f"Run it: secrets run --plan {plan.id}", channel)
+        self.plans.claim(plan)
+        self._record(Kind.DECIDED, plan, channel, durable=True)
+        return self._done(plan, self._executor.carry_out(operation, act), channel)
+
+    def run(self, plan: Plan, start: Callable[[Mapping[str, bytes]], Result]) -> Result:
+        """Use an approved ``run`` plan: gather its values and start the child with them.
+
+        Args:
+            plan: From ``plan_run`` or ``review``.
+            start: Starts the child with these variables and waits; must not keep them.
+        """
+        if not self.plans.is_approved(plan):
+            raise ApprovalNeededError(
+                next_step="Call secrets_apply with the plan, or run it in a terminal."
+            )
+        act = self._act(plan.id, "approved")
+        if self.planner.stale(plan.operation, act):
+            raise PlanStaleError
+        self.plans.claim(plan)
+        self._record(Kind.INTENT, plan, "approved", durable=True)
+        gathered = self._executor.gather(plan.operation, act)
+        result = in_child_environment(gathered.values, start)
+        self._record(Kind.DONE, plan, "approved", durable=True)
+        return result
+
+    # --- inside -------------------------------------------------------------------------
+
+    def _submit(self, operation: Operation) -> ChangeReceipt:
+        found = self._decide(operation)
+        plan = self._store(operation, found.verdict)
+        if found.channel is None:
+            return self._receipt(plan, "planned", _APPLY_NEXT.format(plan=plan.id))
+        return self.apply(plan, found.channel)
+
+    def _store(self, operation: Operation, verdict: Verdict) -> Plan:
+        plan = self.plans.add(operation, verdict.reason)
+        self._record(Kind.PLANNED, plan, None, durable=False)
+        return plan
+
+    def _decide(self, operation: Operation) -> _Verdict:
+        """What policy says, and the channel where it is allowed unasked.
+
+        Raises:
+            PolicyDeniedError: It denies.
+        """
+        acts = self.planner.acts(operation)
+        verdict = self.config.policy.decide(acts)
+        if verdict.decision is Decision.DENY:
+            raise PolicyDeniedError(f"Policy denies this ({verdict.reason}).")
+        if verdict.decision is Decision.ALLOW and not self.planner.asks_for_sources(operation):
+            return _Verdict(verdict, Channel.POLICY.value)
+        return _Verdict(verdict, None if verdict.critical else self._grant(acts))
+
+    def _grant(self, acts: list[tuple[Verb, Ref]]) -> str | None:
+        grant = self.config.policy.grant_for(acts, self._clock(), getpass.getuser())
+        if grant is None:
+            return None
+        channel = f"grant:{grant.name}"
+        failed = sum(
+            record.event.kind is Kind.FAILED and record.event.channel == channel
+            for record in self.session.journal.records()
+        )
+        return channel if failed < grant.failures else None
+
+    def _permit(self, verb: Verb, ref: Ref) -> None:
+        verdict = self.config.policy.decide([(verb, ref.secret)])
+        if verdict.decision is Decision.DENY:
+            raise PolicyDeniedError(f"Policy denies this ({verdict.reason}).")
+
+    def _act(self, plan: str | None = None, channel: str | None = None) -> Act:
+        return Act(self.session.id, plan, channel)
+
+    def _record(
+        self,
+        kind: Kind,
+        plan: Plan,
+        channel: str | None,
+        *,
+        durable: bool,
+        code: str | None = None,
+    ) -> None:
+        operation = plan.operation
+        event = Event(
+            kind,
+            operation.verb.value,
+            operation.target,
+            self.session.id,
+            plan.id,
+            channel,
+            code=code,
+        )
+        self.session.journal.record(event, durable=durable)
+
+    def _receipt(
+        self, plan: Plan, state: str, next_step: str, channel: str | None = None
+    ) -> ChangeReceipt:
+        operation = plan.operation
+        return ChangeReceipt(
+            state,
+            operation.target,
+            operation.change,
+            operation.affects,
+            next_step,
+            plan=plan.id,
+            expires=plan.expires.astimezone(UTC).isoformat(timespec="seconds"),
+            version=operation.version,
+            channel=channel,
+        )
+
+    def _done(self, plan: Plan, done: Done, channel: str) -> ChangeReceipt:
+        prints, weak = self._fingerprints(done)
+        written = done.written
+        when = (written and written.time) or datetime.now(UTC)
+        next_step = (
+            f"The file is {done.path}; it goes when the session ends."
+            if done.path
+            else _DONE_NEXT.format(ref=plan.operation.target)
+        )
+        return replace(
+            self._receipt(plan, "done", next_step, channel),
+            expires=None,
+            version=written.version if written else None,
+            time=when.astimezone(UTC).isoformat(timespec="seconds"),
+            fingerprints=prints,
+            weak=weak,
+            public=dict(done.gathered.public),
+            path=str(done.path) if done.path else None,
+        )
+
+    def _fingerprints(self, done: Done) -> tuple[dict[str, str], tuple[str, ...]]:
+        prints: dict[str, str] = {}
+        weak: list[str] = []
+        for key, value in done.gathered.values.items():
+            if key in done.gathered.public:
+                continue
+            try:
+                prints[key] = exits.fingerprint(value, self._key)
+            except TooWeakError:
+                weak.append(key)
+        return prints, tuple(weak)

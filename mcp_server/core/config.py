@@ -1,0 +1,317 @@
+"""Reading the configuration: system policy, the operator's file, the repository's file.
+
+``/etc/secret-management/policy.yaml`` (``policy`` only), then the operator's
+``config.yaml``::
+
+    stores:
+      team: {backend: vault, address: https://vault.example.com:8200, mounts: {secret: 2}}
+    defaults: {vault: team}            # which store a scheme means without ?store=
+    policy:
+      rules:
+        - {effect: allow, verbs: [create], match: "vault://secret/dev/**"}
+        - {effect: deny, match: "vault://secret/payments/**"}
+      production: ["vault://secret/prod/**"]
+      critical: ["vault://secret/root/**"]
+    grants:
+      - {name: nightly, verbs: [update], match: "vault://secret/ci/**", hours: "01:00-05:00",
+         expires: 2027-01-31, failures: 3, identity: ci}
+    sources: {folders: [/srv/imports], variables: [DB_PASSWORD]}
+    run:
+      - {name: migrate, match: "local://app/*", executable: /usr/bin/psql, arguments: [-f, x.sql]}
+
+then ``.secrets.yaml`` in the project, which can only name and narrow::
+
+    names: {db: "vault://secret/app/db#password"}    # written @db
+    policy: {rules: [{effect: deny, verbs: [destroy, erase], match: "**"}]}
+
+It is read once: a change made while the process runs is inert, and ``changed`` tells.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time
+from pathlib import Path
+from typing import Final
+
+from mcp_server.core.documents import load_yaml
+from mcp_server.core.errors import BadReferenceError, ConfigError, LimitError, SourceError
+from mcp_server.core.model import Verb
+from mcp_server.core.policy import Decision, Grant, Policy, Rule
+from mcp_server.core.ports import StoreSettings
+from mcp_server.core.refs import Ref
+from mcp_server.core.sources import SourceRules
+
+__all__ = ["Config", "RunProfile", "load"]
+
+REPOSITORY_FILE: Final = ".secrets.yaml"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_EFFECTS: Final = {"allow": Decision.ALLOW, "ask": Decision.ASK, "deny": Decision.DENY}
+_NARROWING: Final = frozenset({Decision.ASK, Decision.DENY})
+_Table = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class RunProfile:
+    """A command that ``secrets run`` may start without a person at a terminal."""
+
+    name: str
+    pattern: str
+    executable: str
+    arguments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that was configured, and whence.
+
+    Attributes:
+        stores: Always with a ``local`` one.
+        defaults: Store name by scheme.
+        names: Short names of references, from the repository.
+        origins: The files that were read, with the hash of what was read.
+    """
+
+    stores: tuple[StoreSettings, ...]
+    defaults: Mapping[str, str]
+    policy: Policy
+    sources: SourceRules
+    run: tuple[RunProfile, ...] = ()
+    names: Mapping[str, Ref] = field(default_factory=dict)
+    origins: Mapping[Path, str] = field(default_factory=dict)
+
+    @property
+    def changed(self) -> tuple[Path, ...]:
+        """Files that are not any more what was read."""
+        return tuple(path for path, digest in self.origins.items() if _digest(path) != digest)
+
+
+def load(system: Path, operator: Path, project: Path) -> Config:
+    """Read all three layers; a file that is not there is an empty one.
+
+    Raises:
+        ConfigError: A file is wrong. The error names the file and the setting, not its content.
+    """
+    repository = project / REPOSITORY_FILE
+    top = _File(system, {"policy"})
+    main = _File(operator, {"stores", "defaults", "policy", "grants", "sources", "run"})
+    repo = _File(repository, {"names", "policy"})
+    stores = _stores(main)
+    return Config(
+        stores,
+        _defaults(main, stores),
+        _policy(top, main, repo),
+        _sources(main, project),
+        _profiles(main),
+        _names(repo),
+        {file.path: file.digest for file in (top, main, repo)},
+    )
+
+
+class _File:
+    """One configuration file as checked tables; errors name the file and the place."""
+
+    def __init__(self, path: Path, allowed: set[str]) -> None:
+        self.path = path
+        self.digest = _digest(path)
+        try:
+            tree = load_yaml(path.read_bytes()) if path.is_file() else None
+        except (SourceError, LimitError, OSError):
+            raise ConfigError(f"{path} is not readable, bounded YAML.") from None
+        self.table = self.check(tree or {}, allowed, "top level")
+
+    def check(self, value: object, allowed: set[str], place: str) -> _Table:
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise self.wrong(place, "is a table of names")
+        if value.keys() - allowed:
+            raise self.wrong(place, f"knows only {', '.join(sorted(allowed))}")
+        return value
+
+    def items(self, value: object, place: str) -> list[object]:
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self.wrong(place, "is a list")
+        return value
+
+    def texts(self, value: object, place: str) -> tuple[str, ...]:
+        found = self.items(value, place)
+        return tuple(self.text(each, place) for each in found)
+
+    def text(self, value: object, place: str) -> str:
+        if not isinstance(value, str) or not value:
+            raise self.wrong(place, "is text")
+        return value
+
+    def wrong(self, place: str, rule: str) -> ConfigError:
+        return ConfigError(f"{self.path}: {place} {rule}.")
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _stores(file: _File) -> tuple[StoreSettings, ...]:
+    table = file.table.get("stores") or {}
+    if not isinstance(table, dict):
+        raise file.wrong("stores", "is a table of names")
+    found = [_store(file, name, options) for name, options in table.items()]
+    if not any(store.backend == "local" for store in found):
+        found.insert(0, StoreSettings("local", "local"))
+    return tuple(found)
+
+
+def _store(file: _File, name: object, options: object) -> StoreSettings:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise file.wrong("stores", "have short plain names")
+    if not isinstance(options, dict):
+        raise file.wrong(f"stores.{name}", "is a table with a backend")
+    rest = {str(key): value for key, value in options.items() if key != "backend"}
+    return StoreSettings(name, file.text(options.get("backend"), f"stores.{name}.backend"), rest)
+
+
+def _defaults(file: _File, stores: tuple[StoreSettings, ...]) -> dict[str, str]:
+    """The first store of a scheme unless the operator says otherwise."""
+    chosen: dict[str, str] = {}
+    for store in stores:
+        chosen.setdefault(store.backend, store.name)
+    table = file.check(file.table.get("defaults") or {}, set(chosen), "defaults")
+    named = {store.name: store.backend for store in stores}
+    for scheme, name in table.items():
+        if named.get(file.text(name, "defaults")) != scheme:
+            raise file.wrong(f"defaults.{scheme}", "names a store of that backend")
+    return {**chosen, **{scheme: str(name) for scheme, name in table.items()}}
+
+
+def _policy(top: _File, main: _File, repo: _File) -> Policy:
+    tables = [(f, _policy_table(f)) for f in (top, main)]
+    narrowing = repo.check(repo.table.get("policy") or {}, {"rules"}, "policy")
+    rules = [rule for f, table in tables for rule in _rules(f, table)]
+    extra = _rules(repo, narrowing)
+    if any(rule.effect not in _NARROWING for rule in extra):
+        raise repo.wrong("policy", "in a repository can only ask and deny")
+    return Policy(
+        (*rules, *extra),
+        _joined(tables, "production"),
+        _joined(tables, "critical"),
+        tuple(_grant(main, item) for item in main.items(main.table.get("grants"), "grants")),
+    )
+
+
+def _policy_table(file: _File) -> _Table:
+    allowed = {"rules", "production", "critical"}
+    return file.check(file.table.get("policy") or {}, allowed, "policy")
+
+
+def _joined(tables: list[tuple[_File, _Table]], name: str) -> tuple[str, ...]:
+    return tuple(text for f, table in tables for text in f.texts(table.get(name), name))
+
+
+def _rules(file: _File, table: _Table) -> list[Rule]:
+    return [_rule(file, item) for item in file.items(table.get("rules"), "policy.rules")]
+
+
+def _rule(file: _File, item: object) -> Rule:
+    table = file.check(item, {"effect", "verbs", "match", "store"}, "a rule")
+    effect = _EFFECTS.get(str(table.get("effect")))
+    if effect is None:
+        raise file.wrong("a rule's effect", "is allow, ask or deny")
+    store = table.get("store")
+    return Rule(
+        effect,
+        file.text(table.get("match"), "a rule's match"),
+        _verbs(file, table),
+        None if store is None else file.text(store, "a rule's store"),
+    )
+
+
+def _verbs(file: _File, table: _Table) -> frozenset[Verb]:
+    names = file.texts(table.get("verbs"), "verbs")
+    if not set(names) <= set(Verb):
+        raise file.wrong("verbs", f"are {', '.join(Verb)}")
+    return frozenset(Verb(name) for name in names)
+
+
+def _grant(file: _File, item: object) -> Grant:
+    names = {"name", "verbs", "match", "store", "hours", "expires", "failures", "identity"}
+    table = file.check(item, names, "a grant")
+    verbs = _verbs(file, table)
+    failures = table.get("failures", 3)
+    if not verbs or not isinstance(failures, int):
+        raise file.wrong("a grant", "names its verbs and a number of failures")
+    rule = Rule(Decision.ALLOW, file.text(table.get("match"), "a grant's match"), verbs)
+    start, end = _hours(file, table.get("hours"))
+    identity = table.get("identity")
+    return Grant(
+        file.text(table.get("name"), "a grant's name"),
+        rule,
+        start,
+        end,
+        _expiry(file, table.get("expires")),
+        failures,
+        None if identity is None else file.text(identity, "a grant's identity"),
+    )
+
+
+def _hours(file: _File, value: object) -> tuple[time, time]:
+    if value is None:
+        return time.min, time.max
+    try:
+        start, end = file.text(value, "hours").split("-")
+        return time.fromisoformat(start.strip()), time.fromisoformat(end.strip())
+    except ValueError:
+        raise file.wrong("hours", 'is "01:00-05:00", in UTC') from None
+
+
+def _expiry(file: _File, value: object) -> datetime:
+    """A grant always ends."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime.combine(value, time.max, UTC)
+    raise file.wrong("a grant's expires", "is a date")
+
+
+def _sources(file: _File, project: Path) -> SourceRules:
+    table = file.check(file.table.get("sources") or {}, {"folders", "variables"}, "sources")
+    folders = [Path(text).expanduser() for text in file.texts(table.get("folders"), "folders")]
+    if not all(folder.is_absolute() for folder in folders):
+        raise file.wrong("sources.folders", "are absolute")
+    variables = frozenset(file.texts(table.get("variables"), "variables"))
+    return SourceRules(project, tuple(folder.resolve() for folder in folders), variables)
+
+
+def _profiles(file: _File) -> tuple[RunProfile, ...]:
+    return tuple(_profile(file, item) for item in file.items(file.table.get("run"), "run"))
+
+
+def _profile(file: _File, item: object) -> RunProfile:
+    table = file.check(item, {"name", "match", "executable", "arguments"}, "a run profile")
+    executable = file.text(table.get("executable"), "executable")
+    if not Path(executable).is_absolute():
+        raise file.wrong("a run profile's executable", "is an absolute path")
+    return RunProfile(
+        file.text(table.get("name"), "name"),
+        file.text(table.get("match"), "match"),
+        executable,
+        file.texts(table.get("arguments"), "arguments"),
+    )
+
+
+def _names(file: _File) -> dict[str, Ref]:
+    table = file.table.get("names") or {}
+    if not isinstance(table, dict):
+        raise file.wrong("names", "is a table of references")
+    try:
+        return {
+            file.text(name, "names"): Ref.parse(file.text(ref, "names"))
+            for name, ref in table.items()
+        }
+    except BadReferenceError:
+        raise file.wrong("names", "hold valid references") from None

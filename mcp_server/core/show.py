@@ -1,0 +1,90 @@
+"""Turns what a store described into receipts: cleaned, capped, untrusted text marked."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from mcp_server.core.errors import BadReferenceError
+from mcp_server.core.model import Description, Entry, Listing, State
+from mcp_server.core.receipts import DescribeReceipt, ListedSecret, ListedVersion, ListReceipt
+from mcp_server.core.refs import Ref
+from mcp_server.core.text import clean, clean_labels
+
+__all__ = ["described", "listed"]
+
+_MAX_SHOWN = 100
+_NEXT = {
+    State.ABSENT: "There is nothing here yet; secrets_write creates it.",
+    State.LIVE: "Change it with secrets_write, or use it: secrets run --env NAME={ref} -- CMD.",
+    State.DELETED: "Restore it with secrets_delete mode=restore.",
+    State.DESTROYED: "This version is gone; secrets_write makes a new one.",
+}
+
+
+def described(found: Description, asked: Ref, now: datetime) -> DescribeReceipt:
+    """The receipt of one description; ``asked`` may name a key that has to be there."""
+    keys = None if found.keys is None else tuple(clean(key, 255) for key in found.keys)
+    return DescribeReceipt(
+        str(found.ref),
+        found.state.value,
+        _next_step(found, asked),
+        version=found.version,
+        keys=None if keys is None else keys[:_MAX_SHOWN],
+        created=_time(found.created),
+        updated=_time(found.updated),
+        age_days=None if found.updated is None else max(0, (now - found.updated).days),
+        versions=tuple(
+            ListedVersion(each.version, each.state.value, _time(each.created))
+            for each in found.versions[:20]
+        ),
+        untrusted_owner=_maybe(found.metadata.owner),
+        untrusted_schedule=_maybe(found.metadata.schedule),
+        untrusted_consumers=tuple(clean(name) for name in found.metadata.consumers[:32]),
+        untrusted_labels=clean_labels(found.labels),
+    )
+
+
+def listed(prefix: Ref, page: Listing) -> ListReceipt:
+    """The receipt of one page of names."""
+    return ListReceipt(
+        str(prefix),
+        tuple(_entry(prefix, entry) for entry in page.entries),
+        page.cursor,
+        "Call again with the cursor for more." if page.cursor else "",
+    )
+
+
+def _entry(prefix: Ref, entry: Entry) -> ListedSecret:
+    found = entry.description
+    return ListedSecret(
+        clean(entry.name, 255),
+        entry.folder,
+        _reference(prefix.child(entry.name)),
+        state=found.state.value if found else None,
+        version=found.version if found else None,
+        updated=_time(found.updated) if found else None,
+        untrusted_owner=_maybe(found.metadata.owner) if found else None,
+    )
+
+
+def _reference(ref: Ref) -> str | None:
+    """The name as a reference, unless the store holds one that the grammar refuses."""
+    try:
+        return str(Ref.parse(str(ref)))
+    except BadReferenceError:
+        return None
+
+
+def _next_step(found: Description, asked: Ref) -> str:
+    missing = found.keys is not None and asked.pointer and asked.pointer[0] not in found.keys
+    if found.state is State.LIVE and missing:
+        return "The secret has no such key; secrets_write adds it."
+    return _NEXT[found.state].format(ref=found.ref)
+
+
+def _maybe(text: str | None) -> str | None:
+    return None if text is None else clean(text)
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="seconds")

@@ -1,0 +1,221 @@
+"""Where values come from without passing the model: files and variables of this machine.
+
+A file source is a regular file below the project or a folder the operator named, at most 1 MiB,
+never key material of other programs (``.ssh``, ``.gnupg``, ``.aws``, ``.kube``, …), never a link
+out of those folders. Formats: ``.env`` (python-dotenv's dialect, no interpolation), JSON, YAML,
+and raw (the whole file is one value). A variable source is never one of the assistant or of this
+program's own logins.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from mcp_server.core.documents import load_json, load_yaml
+from mcp_server.core.errors import LimitError, SourceError
+from mcp_server.core.sealed import Sealed, seal
+
+__all__ = [
+    "RAW_KEY",
+    "FileFormat",
+    "FileValues",
+    "SourceRules",
+    "file_stamp",
+    "read_file",
+    "read_variable",
+]
+
+RAW_KEY: Final = "value"
+_MAX_FILE: Final = 1_048_576
+_KEY_MATERIAL: Final = frozenset(
+    {".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".git", ".age", ".sops", ".claude"}
+    | {".vault-token", ".netrc", ".pgpass", ".git-credentials", ".secret-management"}
+    | {"secret-management", "gcloud", "age-key.txt", "keys.txt"}
+)
+_OWN_VARIABLES: Final = re.compile(
+    r"(?:ANTHROPIC|CLAUDE|OPENAI|MCP|SECRET_MANAGEMENT|SOPS|AWS|VAULT|BAO|LD|DYLD|PYTHON)_?.*"
+)
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+
+
+class FileFormat(StrEnum):
+    """How a file is read; ``auto`` decides by the name."""
+
+    AUTO = "auto"
+    ENV = "env"
+    JSON = "json"
+    YAML = "yaml"
+    RAW = "raw"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRules:
+    """What the operator allows as sources.
+
+    Attributes:
+        project: The project folder; files below it are sources.
+        folders: Further folders whose files are.
+        variables: Names of variables used unasked; others are asked about.
+    """
+
+    project: Path
+    folders: tuple[Path, ...] = ()
+    variables: frozenset[str] = frozenset()
+
+    def check(self, path: str) -> Path:
+        """The real path of an allowed file source.
+
+        Raises:
+            SourceError: Not there, not a regular file, or not allowed.
+        """
+        given = Path(path).expanduser()
+        asked = given if given.is_absolute() else self.project / given
+        try:
+            real = asked.resolve(strict=True)
+            regular = stat.S_ISREG(real.stat().st_mode)
+        except (OSError, RuntimeError, ValueError):
+            raise SourceError("There is no such file.") from None
+        if not regular:
+            raise SourceError("A file source is a regular file.")
+        if not any(real.is_relative_to(folder) for folder in (self.project, *self.folders)):
+            raise SourceError("The file lies outside the project and the operator's folders.")
+        if _KEY_MATERIAL.intersection((*real.parts, *asked.parts)):
+            raise SourceError("Files that hold keys or logins of programs are never sources.")
+        return real
+
+    def check_variable(self, name: str) -> str:
+        """The name of an allowed variable source."""
+        if not _VARIABLE.fullmatch(name):
+            raise SourceError("A variable name has letters, digits and underscores.")
+        if name not in self.variables and _OWN_VARIABLES.fullmatch(name):
+            raise SourceError("Variables of the assistant and of store logins are never sources.")
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class FileValues:
+    """The keys of a file, sealed, and what was skipped, by line number and reason."""
+
+    values: Mapping[str, Sealed]
+    skipped: tuple[str, ...] = field(default=())
+
+
+def file_stamp(path: Path) -> str:
+    """Identity of a file's present content, without a hash or a size: inode and times."""
+    try:
+        info = path.stat()
+    except OSError:
+        raise SourceError("The file is gone.") from None
+    return f"{info.st_dev}:{info.st_ino}:{info.st_mtime_ns}:{info.st_ctime_ns}"
+
+
+def read_file(path: Path, how: FileFormat, pointers: frozenset[str] = frozenset()) -> FileValues:
+    """Read a checked file (``SourceRules.check``) into sealed values.
+
+    Args:
+        path: From ``SourceRules.check``.
+        how: The format. A raw file's single value has the key ``RAW_KEY``.
+        pointers: JSON pointers (``/a/b``) whose values are given too, under the pointer's text.
+    """
+    content = _read(path)
+    chosen = format_of(path, how)
+    if chosen is FileFormat.ENV:
+        return _read_env(content)
+    if chosen is FileFormat.RAW:
+        return FileValues({RAW_KEY: seal(content)})
+    tree = load_json(content) if chosen is FileFormat.JSON else load_yaml(content)
+    if not isinstance(tree, dict):
+        raise SourceError("The file's top level is not a mapping of names to values.")
+    found = _from_tree(tree)
+    pointed = {pointer: seal(_scalar(_descend(tree, pointer))) for pointer in pointers}
+    return FileValues({**found.values, **pointed}, found.skipped)
+
+
+def read_variable(name: str) -> Sealed:
+    """The value of a checked variable (``SourceRules.check_variable``)."""
+    value = os.environb.get(name.encode())
+    if not value:
+        raise SourceError("The variable is not set here.")
+    return seal(value)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        raise SourceError("The file cannot be opened.") from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise SourceError("A file source is a regular file.")
+        content = file.read(_MAX_FILE + 1)
+    if len(content) > _MAX_FILE:
+        raise LimitError("A file source has at most 1 MiB.")
+    return content
+
+
+def format_of(path: Path, how: FileFormat = FileFormat.AUTO) -> FileFormat:
+    """The format that will be used: the one asked for, else by the file's name."""
+    if how is not FileFormat.AUTO:
+        return how
+    if path.suffix in {".yaml", ".yml"}:
+        return FileFormat.YAML
+    if path.suffix == ".json":
+        return FileFormat.JSON
+    if path.name.startswith(".env") or path.suffix == ".env":
+        return FileFormat.ENV
+    return FileFormat.RAW
+
+
+def _read_env(content: bytes) -> FileValues:
+    from dotenv.parser import parse_stream  # noqa: PLC0415 - loaded on first use
+
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SourceError("A .env file is UTF-8 text.") from None
+    values: dict[str, Sealed] = {}
+    skipped: list[str] = []
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.line
+        if binding.error or (binding.key is not None and binding.value is None):
+            skipped.append(f"line {line}: not NAME=VALUE")
+        elif binding.key is not None and binding.value is not None:
+            values[binding.key] = seal(binding.value.encode())
+    return FileValues(values, tuple(skipped))
+
+
+def _from_tree(tree: dict[object, object]) -> FileValues:
+    values: dict[str, Sealed] = {}
+    skipped: list[str] = []
+    for position, (name, node) in enumerate(tree.items(), 1):
+        if isinstance(name, str) and node is not None:
+            values[name] = seal(_scalar(node))
+        else:
+            skipped.append(f"entry {position}: no name or no value")
+    return FileValues(values, tuple(skipped))
+
+
+def _descend(node: object, pointer: str) -> object:
+    for step in pointer[1:].split("/"):
+        name = step.replace("~1", "/").replace("~0", "~")
+        try:
+            node = node[int(name)] if isinstance(node, list) else node[name]  # type: ignore[index]
+        except (LookupError, TypeError, ValueError):
+            raise SourceError("The file has no value at that pointer.") from None
+    return node
+
+
+def _scalar(node: object) -> bytes:
+    """Text as it is; anything else as compact JSON, the form that pointers read."""
+    if isinstance(node, str):
+        return node.encode()
+    return json.dumps(node, separators=(",", ":"), default=str).encode()

@@ -1,0 +1,138 @@
+"""What is configured, who we are in each store, what is missing and what waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC
+from pathlib import Path
+
+from mcp_server import __version__
+from mcp_server.core.broker import Broker
+from mcp_server.core.errors import SecretsError
+from mcp_server.core.journal import Kind, Record
+from mcp_server.core.ports import StoreSettings
+from mcp_server.core.receipts import StatusReceipt, StoreStatus
+from mcp_server.core.refs import Ref
+from mcp_server.core.text import clean
+
+__all__ = ["Found", "discover", "status"]
+
+_WORKERS = 8
+_SHOWN = 10
+
+
+class Found:
+    """A store seen in the environment that could be configured: name, backend, options."""
+
+    def __init__(self, name: str, backend: str, options: Mapping[str, str], seen: str) -> None:
+        self.settings = StoreSettings(name, backend, dict(options))
+        self.seen = seen
+
+
+def status(broker: Broker, environment: Mapping[str, str] = os.environ) -> StatusReceipt:
+    """Ask every configured store at once; a store that does not answer says so in its line."""
+    settings = broker.stores.settings()
+    with ThreadPoolExecutor(_WORKERS) as pool:
+        stores = tuple(pool.map(lambda each: _store(broker, each), settings))
+    configured = {each.backend for each in settings}
+    found = [each for each in discover(environment) if each.settings.backend not in configured]
+    return StatusReceipt(
+        __version__,
+        broker.session.id,
+        stores,
+        _policy(broker),
+        tuple(f"{p.id}: {p.operation.change}" for p in broker.plans.pending()[:_SHOWN]),
+        _unfinished(list(broker.session.journal.records())),
+        tuple(str(path) for path in broker.config.changed),
+        tuple(f"{each.settings.name}: {each.seen}" for each in found),
+        _journal(broker),
+        _next_step(broker, stores, found),
+    )
+
+
+def discover(environment: Mapping[str, str]) -> list[Found]:
+    """Stores that other tools on this machine are set up for; nothing is contacted or read."""
+    found = []
+    for variable in ("VAULT_ADDR", "BAO_ADDR"):
+        address = environment.get(variable, "")
+        if address.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+            options = {"address": clean(address, 200)}
+            found.append(Found("vault", "vault", options, f"{variable} is set{_token()}"))
+            break
+    return found
+
+
+def _token() -> str:
+    return ", ~/.vault-token exists" if (Path.home() / ".vault-token").is_file() else ""
+
+
+def _store(broker: Broker, settings: StoreSettings) -> StoreStatus:
+    name, scheme = settings.name, settings.backend
+    try:
+        store = broker.stores.open(Ref(scheme, "", store=name))
+        identity = store.identity()
+    except SecretsError as error:
+        return StoreStatus(
+            name, scheme, f"{error.code}: {error.message}", (), next_step=error.next_step
+        )
+    expires = identity.expires
+    return StoreStatus(
+        name,
+        scheme,
+        "ready",
+        tuple(sorted(ability.value for ability in store.abilities)),
+        clean(identity.who),
+        None if expires is None else expires.astimezone(UTC).isoformat(timespec="seconds"),
+        identity.warnings,
+        tuple(clean(each, 200) for each in identity.missing),
+    )
+
+
+def _policy(broker: Broker) -> tuple[str, ...]:
+    policy = broker.config.policy
+    rules = [
+        f"{rule.effect.name.lower()} {','.join(sorted(rule.verbs)) or 'everything'}"
+        f" on {clean(rule.pattern, 200)}"
+        for rule in policy.rules
+    ]
+    production = ", ".join(policy.production) or "paths with prod, production or live in them"
+    return (
+        *rules[:_SHOWN],
+        "allowed unasked by default: creating in local://",
+        f"always asked: {clean(production, 200)}",
+        *(f"grant {grant.name} on {clean(grant.rule.pattern, 200)}" for grant in policy.grants),
+    )
+
+
+def _unfinished(records: list[Record]) -> tuple[str, ...]:
+    """Intents without an outcome: a crash came between. References, so that one can look."""
+    begun: dict[tuple[str, str, str], Record] = {}
+    for record in records:
+        event = record.event
+        key = (event.session, event.verb, event.ref)
+        if event.kind is Kind.INTENT:
+            begun[key] = record
+        elif event.kind in {Kind.DONE, Kind.FAILED}:
+            begun.pop(key, None)
+    lines = [f"{r.time} {r.event.verb} {r.event.ref}" for r in begun.values()]
+    return tuple(lines[-_SHOWN:])
+
+
+def _journal(broker: Broker) -> str:
+    report = broker.session.journal.verify()
+    torn = f", {report.torn} torn lines" if report.torn else ""
+    state = "intact" if report.intact else f"BROKEN at entry {report.broken_at}"
+    return f"{report.entries} entries{torn}, chain {state}"
+
+
+def _next_step(broker: Broker, stores: tuple[StoreStatus, ...], found: list[Found]) -> str:
+    if broker.config.changed:
+        return "The configuration changed; it counts after a restart of the server."
+    failing = [each for each in stores if each.next_step]
+    if failing:
+        return f"{failing[0].name}: {failing[0].next_step}"
+    if found:
+        return "Run `secrets init` in a terminal to configure what was discovered."
+    return "Write a first secret: secrets_write local://app/db with a generated password."
