@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -57,6 +58,7 @@ __all__ = ["Backend", "RawSecret"]
 
 _log = logging.getLogger("secret_management")
 _DETAIL_WORKERS = 8
+_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -297,7 +299,14 @@ def _descend(value: bytes, steps: list[str]) -> bytes:
     try:
         node = json.loads(value)
         for step in steps:
-            node = node[int(step)] if isinstance(node, list) else node[step]
+            node = node[_index(step)] if isinstance(node, list) else node[step]
     except (ValueError, LookupError, TypeError, RecursionError):
         raise NotFoundError("The secret has no such key.") from None
     return node.encode() if isinstance(node, str) else json.dumps(node).encode()
+
+
+def _index(step: str) -> int:
+    """A list index as RFC 6901 writes it: neither a sign nor a leading zero."""
+    if not _INDEX.fullmatch(step):
+        raise LookupError
+    return int(step)

@@ -7,7 +7,6 @@ raised by the next calls, one each, before anything changes.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -101,18 +100,18 @@ class MemoryBackend(Backend):
         self._trip()
         start = f"{prefix.path}/" if prefix.path else ""
         below = [path[len(start) :] for path in list(self._held) if path.startswith(start)]
-        entries = {(name.partition("/")[0], "/" in name) for name in below}
-        ordered = [Entry(name, folder) for name, folder in sorted(entries)]
-        first = int(cursor) if cursor else 0
-        rest = str(first + limit) if first + limit < len(ordered) else None
-        return Listing(tuple(itertools.islice(ordered, first, first + limit)), rest)
+        entries = {Entry(name.partition("/")[0], "/" in name) for name in below}
+        ordered = sorted(entries, key=_place)
+        after = [entry for entry in ordered if cursor is None or _place(entry) > cursor]
+        page = tuple(after[:limit])
+        return Listing(page, _place(page[-1]) if len(after) > limit else None)
 
     def _fetch(self, ref: Ref) -> RawSecret:
         self._trip()
         held = self._held.get(ref.path, _Held())
-        number = int(ref.version) if ref.version else held.current
-        version = held.versions.get(number)
-        if version is None or version.state is not State.LIVE:
+        number = _number(held, ref.version)
+        version = held.versions[number]
+        if version.state is not State.LIVE:
             raise NotFoundError
         return RawSecret(str(number), str(held.current), dict(version.values))
 
@@ -140,13 +139,20 @@ class MemoryBackend(Backend):
             if removal.mode is RemovalMode.ERASE:
                 del self._held[ref.path]
                 return Written(ref, None, "0", datetime.now(UTC))
-            for number in removal.versions or (str(held.current),):
-                _remove(held, int(number), removal.mode)
+            numbers = [_number(held, name) for name in removal.versions or (None,)]
+            _refuse_lost(held, numbers, removal.mode)
+            for number in numbers:
+                _remove(held.versions[number], removal.mode)
             return _written(ref, held)
 
     def _trip(self) -> None:
         if self.faults:
             raise self.faults.pop(0)
+
+
+def _place(entry: Entry) -> str:
+    """Where an entry stands in its listing; the cursor is the place of the last one shown."""
+    return f"{entry.name}/" if entry.folder else entry.name
 
 
 def _history(held: _Held) -> tuple[VersionInfo, ...]:
@@ -167,10 +173,22 @@ def _check(held: _Held, expected: str | None) -> None:
         raise ConflictError
 
 
-def _remove(held: _Held, number: int, mode: RemovalMode) -> None:
-    version = held.versions.get(number)
-    if version is None:
+def _number(held: _Held, name: str | None) -> int:
+    """The number of the version called ``name``, of the current one for ``None``."""
+    names = {str(number): number for number in held.versions}
+    number = names.get(str(held.current) if name is None else name)
+    if number is None:
         raise NotFoundError("The secret has no such version.")
+    return number
+
+
+def _refuse_lost(held: _Held, numbers: list[int], mode: RemovalMode) -> None:
+    states = {held.versions[number].state for number in numbers}
+    if mode is RemovalMode.RESTORE and State.DESTROYED in states:
+        raise NotFoundError("A destroyed version cannot be restored.")
+
+
+def _remove(version: _Version, mode: RemovalMode) -> None:
     if mode is RemovalMode.DESTROY:
         version.values, version.state = {}, State.DESTROYED
     elif version.state is not State.DESTROYED:
