@@ -85,7 +85,7 @@ class Planner:
         request = _with_key_of(ref, request)
         target = store.describe(ref, act)
         sources = self._sources(request, ref.secret, act)
-        _check_change(request, sources, target, store)
+        _check_change(request, sources, store)
         operation = Operation(
             Verb.CREATE if target.state is State.ABSENT else Verb.UPDATE,
             str(target.ref),
@@ -316,9 +316,7 @@ def _with_key_of(ref: Ref, request: WriteRequest) -> WriteRequest:
     return request
 
 
-def _check_change(
-    request: WriteRequest, sources: _Sources, target: Description, store: Store
-) -> None:
+def _check_change(request: WriteRequest, sources: _Sources, store: Store) -> None:
     _need(store, Ability.PUT)
     if not (
         sources.steps or request.remove or request.owner or request.schedule or request.consumers
