@@ -18,6 +18,8 @@ import pytest
 import yaml
 from templates import documents
 
+pytestmark = pytest.mark.crds
+
 Schemas = dict[tuple[str, str], dict[str, Any]]
 
 
