@@ -1,0 +1,50 @@
+r"""The egress guard: the second line that searches everything about to leave for known values.
+
+Typed results are the first line. The guard assumes that one of them has a bug.
+
+What is a needle and what is normalised. Two views of a text are searched, each with Aho-Corasick
+automata (``ahocorasick_rs``), so the time is linear in the text whatever is registered:
+
+* the *exact* view drops white space, quotes, commas, backslashes, the escapes ``\n \r \t`` and
+  zero-width characters; case and punctuation stay;
+* the *folded* view keeps of that only letters, digits and non-ASCII bytes, in lower case.
+
+Views make most disguises identical to the value: any nesting of JSON escapes, quoting for a
+shell, YAML or C, line wrapping, inserted separators, colon-separated hex, case, values split over
+list items, the base64 alphabets. Encodings that change the letters themselves (base64 at every
+alignment, base32, hex, reversal, hashes and so on) become needles, since decoding every run of a
+frame in every way costs more than a needle. What cannot be a needle, because it depends on the
+neighbouring bytes or on free choices of the encoder (compression, partly escaped text, full-width
+letters), is decoded, in a bounded number of layers, only when its own mark (``%41``, ``&lt;``,
+``\u``, a compressed header) occurs in the frame.
+
+The substring rule. Starting at each character, a needle is the shortest run of at least 6
+characters whose *surprise* is at least 18 bits; 8 characters when all are hex digits, 10 when all
+are decimal digits. Values of at most 12 characters get runs of 4 characters and 14 bits in the
+exact view too. Surprise counts about 0.7 bit for a character inside a word of the embedded list,
+1.5 for a letter that often follows its predecessor in English and for a separator of identifiers,
+and the usual logarithm of the alphabet for anything else. So neither ``password`` nor a host name
+nor a PEM header is a needle, while practically every six characters of a random value are.
+Characters are counted after the view dropped separators.
+
+Structure. JSON, dotenv lines, URLs and PEM are taken apart first: keys, user names, hosts, ports,
+certificates and public keys are no values, and a part below the entropy floor is no needle.
+
+Not found, by design: the length of a value; fewer than six characters without a mask beside them;
+pieces of under six characters spread over named fields; encodings not listed here; keyed hashes.
+A value over 64 KB is sampled: see ``guard._needles``.
+"""
+
+from mcp_server.core.guard._guard import Guard, Metrics, Reason, Verdict
+from mcp_server.core.guard._stderr import GuardedStream, guarded_text
+from mcp_server.core.guard._stream import StreamFilter
+
+__all__ = [
+    "Guard",
+    "GuardedStream",
+    "Metrics",
+    "Reason",
+    "StreamFilter",
+    "Verdict",
+    "guarded_text",
+]

@@ -1,0 +1,216 @@
+"""From a value to what the automata look for.
+
+Limits, so that a large value stays affordable: up to 64 KB a run of six or so characters starts
+at least at every eighth character, so any 16 characters of the value are found; beyond, the places
+are spread evenly over the value (1 MB: every 128 characters). An encoding of the whole value, or
+of a stretch of it, is found by 9-byte blocks; up to 4.6 KB they touch, beyond there are 512
+spread evenly (64 KB: one in 128 bytes).
+"""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import hashlib
+import html
+import json
+import unicodedata
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import quote
+
+from mcp_server.core.guard._parts import parts
+from mcp_server.core.guard._surprise import Rule, Surprise
+from mcp_server.core.guard._views import views
+from mcp_server.core.strength import above_floor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+__all__ = ["Needles", "fold_unicode", "needles"]
+
+_RUN = Rule(6, 180)
+_SHORT_RUN = Rule(4, 140)
+_VARIANT_RUN = Rule(8, 240)
+_BLOCK = Rule(9, 270)
+_SHORT_VALUE = 12
+_MAX_RUNS = 8192
+_MAX_VARIANT_RUNS = 1024
+_MAX_BLOCKS = 512
+_LEAST_FOLDED = 8
+_MASKS = (b"**", b"..", b"xx", b"XX", b"##", "••".encode(), "…".encode())
+_DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
+_DIGEST_HEAD, _DIGEST_STEP = 12, 16
+
+
+class Needles(NamedTuple):
+    """What to look for in each view."""
+
+    exact: frozenset[bytes]
+    folded: frozenset[bytes]
+
+    def __repr__(self) -> str:
+        return "<needles>"
+
+
+def needles(value: bytes, generated_bits: int | None) -> Needles:
+    """What to look for to find this value; nothing where it is guessable or public.
+
+    Args:
+        value: The value.
+        generated_bits: As for ``strength.above_floor``; it vouches for the value as a whole.
+    """
+    exact: set[bytes] = set()
+    folded: set[bytes] = set()
+    for part in parts(value):
+        vouched = generated_bits if part == value else None
+        if above_floor(part, generated_bits=vouched):
+            exact.update(_exact(part))
+            folded.update(_folded(part))
+    if folded or exact:
+        folded.update(_digests(value))
+    return Needles(frozenset(exact), frozenset(folded))
+
+
+def _exact(part: bytes) -> Iterator[bytes]:
+    exact = views(part).exact
+    surprise = Surprise(exact)
+    for run in surprise.runs(_RUN, _stride(exact, _MAX_RUNS)):
+        # The folded view finds the others, in any case.
+        if not run.isalnum():
+            yield run
+    if len(_text(part)) <= _SHORT_VALUE:
+        yield from surprise.runs(_SHORT_RUN)
+    yield from _masked(exact, surprise)
+
+
+def _masked(exact: bytes, surprise: Surprise) -> Iterator[bytes]:
+    """The first or last four or five characters beside a mask; six are found without one."""
+    for length in (4, 5):
+        head, tail = exact[:length], exact[-length:]
+        if 0 < surprise.end(0, _SHORT_RUN) <= length:
+            yield from (head + mask for mask in _MASKS)
+        if 0 < surprise.end(max(len(exact) - length, 0), _SHORT_RUN) <= len(exact):
+            yield from (mask + tail for mask in _MASKS)
+
+
+def _folded(part: bytes) -> Iterator[bytes]:
+    plain = views(part).folded
+    surprise = Surprise(plain)
+    yield from surprise.runs(_RUN, _stride(plain, _MAX_RUNS))
+    for run in surprise.runs(_VARIANT_RUN, max(4, _stride(plain, _MAX_VARIANT_RUNS))):
+        yield _reversed(run)
+        yield _rot13(run)
+    for variant in _variants(part):
+        other = views(variant).folded
+        if other != plain:
+            stride = max(2, _stride(other, _MAX_VARIANT_RUNS))
+            yield from Surprise(other).runs(_VARIANT_RUN, stride)
+    yield from _long_enough(_encoded_blocks(part))
+    yield from _digests(part)
+
+
+def _stride(text: bytes, most: int) -> int:
+    return max(1, -(-len(text) // most))
+
+
+def _reversed(run: bytes) -> bytes:
+    return run.decode("utf-8", "ignore")[::-1].encode()
+
+
+def _rot13(run: bytes) -> bytes:
+    return codecs.encode(run.decode("latin-1"), "rot13").encode("latin-1")
+
+
+def _variants(part: bytes) -> Iterator[bytes]:
+    """The value as other syntaxes write its special characters."""
+    text = _text(part)
+    yield json.dumps(text).encode()
+    yield fold_unicode(text).encode("utf-8", "replace")
+    escaped = html.escape(text)
+    yield escaped.encode("utf-8", "replace")
+    yield html.escape(escaped).encode("utf-8", "replace")
+    yield text.encode("ascii", "xmlcharrefreplace")
+    yield repr(part).encode()
+    percent = quote(part, safe="")
+    yield percent.encode()
+    yield quote(percent, safe="").encode()
+
+
+def _text(part: bytes) -> str:
+    try:
+        return part.decode("utf-8")
+    except UnicodeDecodeError:
+        return part.decode("latin-1")
+
+
+def fold_unicode(text: str) -> str:
+    """Compatibility and case forms made one (Unicode NFKC, then full case folding)."""
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _encoded_blocks(part: bytes) -> Iterator[bytes]:
+    for block in Surprise(part).blocks(_BLOCK, _MAX_BLOCKS):
+        for encode in _ENCODERS:
+            yield from encode(block)
+
+
+def _long_enough(encodings: Iterator[bytes]) -> Iterator[bytes]:
+    folded = (views(encoding).folded for encoding in encodings)
+    return (needle for needle in folded if len(needle) >= _LEAST_FOLDED)
+
+
+def _hex(block: bytes) -> Iterator[bytes]:
+    """Also colon-separated, spaced and fully percent-encoded: the view drops the marks."""
+    digits = [f"{byte:02x}" for byte in block]
+    yield "".join(digits).encode()
+    for mark in ("x", "u00", "25"):
+        yield "".join(mark + pair for pair in digits).encode()
+    yield "".join(str(byte) for byte in block).encode()
+
+
+def _aligned(block: bytes, encode: Callable[[bytes], bytes], group: int, bits: int) -> list[bytes]:
+    """What stays of the encoded block wherever it lies in a longer text.
+
+    Args:
+        block: The bytes.
+        encode: The encoding.
+        group: Bytes in one unit of the encoding: 3 for base64, 5 for base32.
+        bits: Bits in one character of the encoding.
+    """
+    return [
+        encode(bytes(shift) + block)[-(-8 * shift // bits) : 8 * (shift + len(block)) // bits]
+        for shift in range(group)
+    ]
+
+
+def _base64(block: bytes) -> Iterator[bytes]:
+    yield from _aligned(block, base64.b64encode, 3, 6)
+
+
+def _base64_of_utf16(block: bytes) -> Iterator[bytes]:
+    yield from _base64(block.decode("utf-8", "ignore").encode("utf-16-le"))
+
+
+def _base64_twice(block: bytes) -> Iterator[bytes]:
+    for encode in (base64.b64encode, base64.urlsafe_b64encode):
+        for inner in _aligned(block, encode, 3, 6):
+            yield from _base64(inner)
+
+
+def _base32(block: bytes) -> Iterator[bytes]:
+    yield from _aligned(block, base64.b32encode, 5, 5)
+
+
+_ENCODERS = (_hex, _base64, _base64_of_utf16, _base64_twice, _base32)
+
+
+def _digests(part: bytes) -> Iterator[bytes]:
+    """Unsalted hashes, also shortened to 12 hex digits, in hex and base64."""
+    for data in {part, part.strip(), part.rstrip() + b"\n"}:
+        for name in _DIGESTS:
+            digest = hashlib.new(name, data, usedforsecurity=False)
+            text = digest.hexdigest().encode()
+            yield text[:_DIGEST_HEAD]
+            for at in range(_DIGEST_HEAD, len(text) - _DIGEST_STEP + 1, _DIGEST_STEP):
+                yield text[at : at + _DIGEST_STEP]
+            yield views(base64.b64encode(digest.digest())[:_DIGEST_STEP]).folded

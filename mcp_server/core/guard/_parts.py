@@ -1,0 +1,105 @@
+"""Takes a structured value apart, so that its public or ordinary pieces are not searched for."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import unquote_to_bytes
+
+__all__ = ["parts"]
+
+_MAX_DEPTH = 8
+_MAX_PARTS = 512
+
+_PEM = re.compile(
+    rb"-----BEGIN ([A-Z0-9 ]{1,64})-----(.*?)(?:-----END [A-Z0-9 ]{1,64}-----|\Z)", re.DOTALL
+)
+# RFC 7468: textual encodings of public material.
+_PUBLIC_LABELS = frozenset(
+    {
+        b"CERTIFICATE",
+        b"X509 CERTIFICATE",
+        b"TRUSTED CERTIFICATE",
+        b"X509 CRL",
+        b"CERTIFICATE REQUEST",
+        b"NEW CERTIFICATE REQUEST",
+        b"PUBLIC KEY",
+        b"RSA PUBLIC KEY",
+        b"EC PARAMETERS",
+        b"DH PARAMETERS",
+    }
+)
+_DOTENV_LINE = re.compile(rb"\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.]*=(.*)")
+_URL = re.compile(
+    rb"\s*(?:jdbc:)?[A-Za-z][A-Za-z0-9+.-]*://"
+    rb"(?:(?P<user>\S*)@)?[^/?#\s@]*(?P<rest>[/?#][^\s@]*)?\s*\Z"
+)
+_NO_PASSWORDS = frozenset({b"", b"x-oauth-basic"})
+_URL_PIECE = re.compile(rb"[/?#&;=]")
+
+
+def parts(value: bytes, depth: int = 0) -> list[bytes]:
+    """The pieces of a value that are secret; the value itself when it has no known structure.
+
+    An empty list says that nothing in the value is secret (a certificate, say).
+    """
+    if depth > _MAX_DEPTH:
+        return [value]
+    for split in (_json, _url, _dotenv, _pem):
+        pieces = split(value)
+        if pieces is not None:
+            nested = dict.fromkeys(inner for piece in pieces for inner in parts(piece, depth + 1))
+            return list(nested) if len(nested) <= _MAX_PARTS else [value]
+    return [value]
+
+
+def _pem(value: bytes) -> list[bytes] | None:
+    blocks = _PEM.findall(value)
+    if not blocks:
+        return None
+    bodies = [body.strip() for label, body in blocks if label not in _PUBLIC_LABELS]
+    around = _PEM.sub(b"\n", value).strip()
+    return [*bodies, around] if around else bodies
+
+
+def _json(value: bytes) -> list[bytes] | None:
+    if value.lstrip()[:1] not in {b"{", b"["}:
+        return None
+    try:
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return [leaf.encode("utf-8", "surrogatepass") for leaf in _leaves(document)]
+
+
+def _leaves(document: object) -> list[str]:
+    leaves: list[str] = []
+    open_nodes = [document]
+    while open_nodes:
+        node = open_nodes.pop()
+        if isinstance(node, dict):
+            open_nodes.extend(node.values())
+        elif isinstance(node, list):
+            open_nodes.extend(node)
+        elif isinstance(node, str | int | float):
+            leaves.append(str(node))
+    return leaves
+
+
+def _url(value: bytes) -> list[bytes] | None:
+    found = _URL.match(value)
+    if found is None:
+        return None
+    user, _, password = (found["user"] or b"").partition(b":")
+    # GitHub and others take a token in the place of the user name.
+    pieces = [user if password in _NO_PASSWORDS else password]
+    pieces += _URL_PIECE.split(found["rest"] or b"")
+    pieces += [unquote_to_bytes(piece) for piece in pieces if b"%" in piece]
+    return [piece for piece in pieces if piece]
+
+
+def _dotenv(value: bytes) -> list[bytes] | None:
+    lines = [line for line in value.splitlines() if line.strip() and line.lstrip()[:1] != b"#"]
+    matches = [_DOTENV_LINE.fullmatch(line) for line in lines]
+    found = [match[1].strip().strip(b"\"'") for match in matches if match]
+    return found if len(found) > 1 and len(found) == len(lines) else None
