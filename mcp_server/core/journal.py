@@ -87,12 +87,16 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Tail:
-    """The end of the file: its size, last number and hash, and whether the last line is torn."""
+    """The end of the file: its size, last number and hash.
+
+    ``torn`` when unreadable lines follow the last entry, ``open`` when the last line has no end.
+    """
 
     size: int
     number: int
     digest: str
     torn: bool = False
+    open: bool = False
 
 
 class Journal:
@@ -120,9 +124,7 @@ class Journal:
             with self._locked() as descriptor:
                 tail = self._tail(descriptor)
                 line, digest = _line(event, tail)
-                _append(descriptor, line, tail.size)
-                if durable:
-                    os.fsync(descriptor)
+                _append(descriptor, line, tail.size, durable=durable)
                 self._known = _Tail(tail.size + len(line), tail.number + 1, digest)
         except OSError as error:
             raise JournalError(_reason(error)) from None
@@ -144,7 +146,7 @@ class Journal:
                 torn, pending_torn = torn + 1, True
                 continue
             entries += 1
-            whole = _holds(entry, digest, entries) and pending_torn == bool(entry.get("torn"))
+            whole = _holds(entry, line, digest, entries) and pending_torn == ("torn" in entry)
             if broken is None and not whole:
                 broken = entries
             digest, pending_torn = str(entry.get("hash")), False
@@ -190,8 +192,14 @@ def _line(event: Event, tail: _Tail) -> tuple[bytes, str]:
     if tail.torn:
         body["torn"] = True
     digest = _digest(body)
-    text = json.dumps({**body, "hash": digest}, separators=(",", ":"))
-    return (b"\n" if tail.torn else b"") + text.encode() + b"\n", digest
+    line = _written({**body, "hash": digest})
+    if len(line) >= _MAX_LINE:
+        raise JournalError("The entry is too long for the journal; nothing was done.")
+    return (b"\n" if tail.open else b"") + line, digest
+
+
+def _written(entry: dict[str, object]) -> bytes:
+    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
 
 
 def _digest(body: dict[str, object]) -> str:
@@ -199,12 +207,14 @@ def _digest(body: dict[str, object]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _append(descriptor: int, line: bytes, size: int) -> None:
+def _append(descriptor: int, line: bytes, size: int, *, durable: bool) -> None:
     """Write all of ``line`` or leave the file as it was: a full disk gives short writes."""
     rest = memoryview(line)
     try:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
+        if durable:
+            os.fsync(descriptor)
     except OSError:
         with suppress(OSError):
             os.ftruncate(descriptor, size)
@@ -214,12 +224,15 @@ def _append(descriptor: int, line: bytes, size: int) -> None:
 def _read_tail(descriptor: int, size: int) -> _Tail:
     start = max(0, size - _TAIL)
     chunk = os.pread(descriptor, size - start, start)
-    torn = not chunk.endswith(b"\n") and bool(chunk)
-    for line in reversed(chunk.split(b"\n")):
+    lines = chunk.split(b"\n")
+    unended = lines[-1] != b""
+    torn = False
+    for line in filter(None, reversed(lines)):
         entry = _parse(line)
         if entry is not None:
-            return _Tail(size, _number(entry), str(entry.get("hash")), torn)
-    return _Tail(size, 0, _GENESIS, torn)
+            return _Tail(size, _number(entry), str(entry.get("hash")), torn, unended)
+        torn = True
+    return _Tail(size, 0, _GENESIS, torn, unended)
 
 
 def _parse(line: bytes) -> dict[str, object] | None:
@@ -230,10 +243,12 @@ def _parse(line: bytes) -> dict[str, object] | None:
     return entry if isinstance(entry, dict) and "hash" in entry else None
 
 
-def _holds(entry: dict[str, object], previous: str, number: int) -> bool:
+def _holds(entry: dict[str, object], line: bytes, previous: str, number: int) -> bool:
+    """Whether the line is what we write, byte for byte, and continues the chain."""
     body = {name: value for name, value in entry.items() if name != "hash"}
     return (
-        entry.get("prev") == previous
+        line.rstrip(b"\n") + b"\n" == _written(entry)
+        and entry.get("prev") == previous
         and entry.get("n") == number
         and entry.get("hash") == _digest(body)
     )
@@ -272,6 +287,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _reason(error: OSError) -> str:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
         return "The disk that holds the journal is full; nothing was done."
     return JournalError.default_message

@@ -101,12 +101,15 @@ class Ref:
         if match is None:
             raise BadReferenceError("A reference starts with a scheme, for example local://.")
         key = match["key"]
-        return cls(
+        ref = cls(
             match["scheme"],
             _decode_path(match["path"]),
             None if key is None else _decode_key(key),
             **_read_options(match["query"]),
         )
+        if len(str(ref)) > MAX_REFERENCE:
+            raise BadReferenceError(f"A reference has at most {MAX_REFERENCE} characters encoded.")
+        return ref
 
     @property
     def secret(self) -> Ref:

@@ -35,6 +35,9 @@ class Sealed:
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a sealed value cannot be copied or pickled")
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a sealed value has no state to give")
+
 
 def seal(payload: bytes, *, generated_bits: int | None = None) -> Sealed:
     """Take a value in. Everyone who watches (the egress guard) learns of it first.

@@ -1,11 +1,14 @@
 """Text from a store, a log or a repository is data: capped, stripped, never an instruction.
 
 Controls, bidirectional overrides, zero-width and tag characters are all in the Unicode
-categories refused here (UAX #44: Cc, Cf, Cs, Co, Cn, Zl, Zp).
+categories refused here (UAX #44: Cc, Cf, Cs, Co, Cn, Zl, Zp), and so are spaces but the ordinary
+one (Zs). Letters and marks that show nothing, variation selectors among them, are the other
+``Default_Ignorable_Code_Point`` of DerivedCoreProperties.txt, and the blank Braille pattern.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 
@@ -13,7 +16,11 @@ __all__ = ["LABEL_CAP", "clean", "clean_labels", "is_plain"]
 
 LABEL_CAP = 128
 _MAX_LABELS = 32
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"})
+_IGNORABLE = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
 
 
 def is_plain(text: str) -> bool:
@@ -34,4 +41,6 @@ def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def _hidden(character: str) -> bool:
-    return unicodedata.category(character) in _HIDDEN
+    if character == " ":
+        return False
+    return unicodedata.category(character) in _HIDDEN or _IGNORABLE.match(character) is not None
