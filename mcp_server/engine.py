@@ -48,7 +48,7 @@ def start(project: Path | None = None) -> Engine:
         ConfigError: A configuration file is wrong.
     """
     guard = Guard()
-    on_seal(lambda payload, _bits: guard.register(payload))
+    on_seal(guard.register)
     found = config.load(
         places.SYSTEM_POLICY, places.config_file(), project or places.project_folder()
     )

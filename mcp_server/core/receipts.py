@@ -3,6 +3,8 @@
 There is no field that a value fits in by design: results are built field by field from these
 types, never from what a store answered. Text that came from a store is in fields that begin with
 ``untrusted`` or is a name, and has been through ``core.text``.
+
+(No slots: the MCP SDK derives output schemas from class attributes, and slots hide the defaults.)
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ChangeReceipt:
     """A change that was done, or a plan that waits for approval.
 
@@ -54,7 +56,7 @@ class ChangeReceipt:
     skipped: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListedVersion:
     """One version of a secret."""
 
@@ -63,7 +65,7 @@ class ListedVersion:
     created: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DescribeReceipt:
     """A secret without its values.
 
@@ -87,7 +89,7 @@ class DescribeReceipt:
     untrusted_labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListedSecret:
     """One name in a listing; ``ref`` is missing where the name cannot be written as one."""
 
@@ -100,7 +102,7 @@ class ListedSecret:
     untrusted_owner: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ListReceipt:
     """One page of names."""
 
@@ -110,7 +112,7 @@ class ListReceipt:
     next_step: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoreStatus:
     """One configured store and whether it answers."""
 
@@ -125,7 +127,7 @@ class StoreStatus:
     next_step: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StatusReceipt:
     """What is configured, who we are, what is missing, what waits.
 
