@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from mcp_server.core import exits
-from mcp_server.core.config import Config
+from mcp_server.core.config import Config, RunProfile
 from mcp_server.core.errors import (
     ApprovalNeededError,
+    JournalError,
     PlanMismatchError,
     PlanStaleError,
     PolicyDeniedError,
+    SecretsError,
     TooWeakError,
 )
 from mcp_server.core.executor import Done, Executor
@@ -55,7 +58,7 @@ class Channel(StrEnum):
     PROMPT = "prompt"  # the client's forced prompt on secrets_apply
     FORM = "form"  # a yes/no form from secrets_apply
     TERMINAL = "terminal"  # a person at a controlling terminal
-    PROFILE = "profile"  # an operator's run profile
+    PROFILE = "profile"  # an operator's run profile; the journal says ``profile:NAME``
 
 
 _STRONG_ENOUGH_FOR_CRITICAL = frozenset({Channel.TERMINAL.value})
@@ -125,19 +128,25 @@ class Broker:
         """Plan a removal or restoration, and do it where it is allowed unasked."""
         return self._submit(self.planner.delete(request, self._act()))
 
-    def plan_run(self, request: RunRequest, *, channel: str | None = None) -> Plan:
-        """Plan a child process.
-
-        With ``channel`` (a person at a terminal, a profile) the plan is ready for ``run`` unless
-        policy denies; without, it waits for ``apply``.
-        """
+    def plan_run(self, request: RunRequest) -> Plan:
+        """Plan a child process. Where policy or a grant allows it unasked, it is approved too."""
         operation = self.planner.run(request, self._act())
         found = self._decide(operation)
         plan = self._store(operation, found.verdict)
-        allowed = channel if not found.verdict.critical else None
-        if channel in _STRONG_ENOUGH_FOR_CRITICAL or found.channel or allowed:
-            self.plans.approve(plan)
+        if found.channel is not None:
+            self.approve(plan, found.channel)
         return plan
+
+    def profile_for(self, plan: Plan) -> RunProfile | None:
+        """The operator's profile that covers this ``run`` plan, if any."""
+        operation = plan.operation
+        uses = {step.key: Ref.parse(step.origin) for step in operation.steps}
+        covering = (each for each in self.config.run if each.covers(operation.command, uses))
+        return next(covering, None)
+
+    def waiting(self, plan: Plan) -> ChangeReceipt:
+        """The receipt of a plan that nobody allowed yet."""
+        return self._receipt(plan, "planned", _APPLY_NEXT.format(plan=plan.id))
 
     # --- agreeing -----------------------------------------------------------------------
 
@@ -172,6 +181,19 @@ class Broker:
                 next_step=f"A person runs `secrets apply {plan.id}` in a terminal.",
             )
 
+    def is_critical(self, plan: Plan) -> bool:
+        """Whether the operator marked anything that the plan touches as critical."""
+        return self.config.policy.decide(self.planner.acts(plan.operation)).critical
+
+    def asks_for_use(self, plan: Plan, names: Collection[str]) -> bool:
+        """Whether policy asks about the use of a value that one of these keys is bound to."""
+        uses = [
+            (Verb.USE, Ref.parse(step.origin).secret)
+            for step in plan.operation.steps
+            if step.key in names
+        ]
+        return bool(uses) and self.config.policy.decide(uses).decision is Decision.ASK
+
     def decline(self, plan: Plan, channel: Channel) -> None:
         """A person said no: the plan is used up."""
         self.plans.claim(plan)
@@ -190,12 +212,16 @@ class Broker:
         if self.planner.stale(operation, act):
             raise PlanStaleError
         if operation.verb is Verb.RUN:
-            self._record(Kind.DECIDED, plan, channel, durable=True)
-            self.plans.approve(plan)
+            self.approve(plan, channel)
             return self._receipt(plan, "approved", f"Run it: secrets run --plan {plan.id}", channel)
         self.plans.claim(plan)
         self._record(Kind.DECIDED, plan, channel, durable=True)
         return self._done(plan, self._executor.carry_out(operation, act), channel)
+
+    def approve(self, plan: Plan, channel: str) -> None:
+        """Note that a ``run`` plan was allowed, for the process that will carry it out."""
+        self._record(Kind.DECIDED, plan, channel, durable=True)
+        self.plans.approve(plan)
 
     def run(self, plan: Plan, start: Callable[[Mapping[str, bytes]], Result]) -> Result:
         """Use an approved ``run`` plan: gather its values and start the child with them.
@@ -213,9 +239,13 @@ class Broker:
             raise PlanStaleError
         self.plans.claim(plan)
         self._record(Kind.INTENT, plan, "approved", durable=True)
-        gathered = self._executor.gather(plan.operation, act)
-        result = in_child_environment(gathered.values, start)
-        self._record(Kind.DONE, plan, "approved", durable=True)
+        try:
+            gathered = self._executor.gather(plan.operation, act)
+            result = in_child_environment(gathered.values, start)
+        except SecretsError as error:
+            self._outcome(Kind.FAILED, plan, error.code)
+            raise
+        self._outcome(Kind.DONE, plan)
         return result
 
     # --- inside -------------------------------------------------------------------------
@@ -224,7 +254,7 @@ class Broker:
         found = self._decide(operation)
         plan = self._store(operation, found.verdict)
         if found.channel is None:
-            return self._receipt(plan, "planned", _APPLY_NEXT.format(plan=plan.id))
+            return self.waiting(plan)
         return self.apply(plan, found.channel)
 
     def _store(self, operation: Operation, verdict: Verdict) -> Plan:
@@ -264,6 +294,11 @@ class Broker:
 
     def _act(self, plan: str | None = None, channel: str | None = None) -> Act:
         return Act(self.session.id, plan, channel)
+
+    def _outcome(self, kind: Kind, plan: Plan, code: str | None = None) -> None:
+        """Journal what became of a child; a full disk now must not hide its result."""
+        with suppress(JournalError):
+            self._record(kind, plan, "approved", durable=True, code=code)
 
     def _record(
         self,

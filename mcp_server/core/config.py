@@ -17,7 +17,8 @@
          expires: 2027-01-31, failures: 3, identity: ci}
     sources: {folders: [/srv/imports], variables: [DB_PASSWORD]}
     run:
-      - {name: migrate, match: "local://app/*", executable: /usr/bin/psql, arguments: [-f, x.sql]}
+      - {name: migrate, match: "local://app/*", executable: /usr/bin/psql,
+         arguments: [-f, /srv/x.sql], variables: [PGPASSWORD], environment: {PGHOST: db.internal}}
 
 then ``.secrets.yaml`` in the project, which can only name and narrow::
 
@@ -40,7 +41,7 @@ from typing import Final
 from mcp_server.core.documents import load_yaml
 from mcp_server.core.errors import BadReferenceError, ConfigError, LimitError, SourceError
 from mcp_server.core.model import Verb
-from mcp_server.core.policy import Decision, Grant, Policy, Rule
+from mcp_server.core.policy import Decision, Grant, Policy, Rule, matches
 from mcp_server.core.ports import StoreSettings
 from mcp_server.core.refs import Ref
 from mcp_server.core.sources import SourceRules
@@ -56,12 +57,32 @@ _Table = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class RunProfile:
-    """A command that ``secrets run`` may start without a person at a terminal."""
+    """A command that ``secrets run`` may start without a person at a terminal.
+
+    Whoever starts it does not direct it: executable and arguments are exactly these, only the
+    named variables are bound, and besides them it gets ``environment`` and little else
+    (``process.minimal``), since a variable such as ``PGHOST`` decides where a password is sent.
+
+    Attributes:
+        pattern: What the bound references must match.
+        variables: Names that may be bound; ``standard input`` is the pipe.
+        environment: Plain variables that it gets.
+    """
 
     name: str
     pattern: str
     executable: str
     arguments: tuple[str, ...]
+    variables: frozenset[str] = frozenset()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def covers(self, command: tuple[str, ...], uses: Mapping[str, Ref]) -> bool:
+        """Whether this is the command, and these are references it may have under these names."""
+        return (
+            command == (self.executable, *self.arguments)
+            and self.variables.issuperset(uses)
+            and all(matches(self.pattern, ref) for ref in uses.values())
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +313,8 @@ def _profiles(file: _File) -> tuple[RunProfile, ...]:
 
 
 def _profile(file: _File, item: object) -> RunProfile:
-    table = file.check(item, {"name", "match", "executable", "arguments"}, "a run profile")
+    names = {"name", "match", "executable", "arguments", "variables", "environment"}
+    table = file.check(item, names, "a run profile")
     executable = file.text(table.get("executable"), "executable")
     if not Path(executable).is_absolute():
         raise file.wrong("a run profile's executable", "is an absolute path")
@@ -301,7 +323,18 @@ def _profile(file: _File, item: object) -> RunProfile:
         file.text(table.get("match"), "match"),
         executable,
         file.texts(table.get("arguments"), "arguments"),
+        frozenset(file.texts(table.get("variables"), "variables")),
+        _environment(file, table.get("environment") or {}),
     )
+
+
+def _environment(file: _File, value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise file.wrong("a run profile's environment", "is a table of names")
+    return {
+        file.text(name, "environment"): file.text(text, "environment")
+        for name, text in value.items()
+    }
 
 
 def _names(file: _File) -> dict[str, Ref]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from mcp_server.core.config import Config
@@ -32,8 +34,9 @@ from mcp_server.core.model import (
 )
 from mcp_server.core.plans import Operation, Seen, Step
 from mcp_server.core.ports import Store, Stores, StoreSettings
+from mcp_server.core.process import is_variable, steers
 from mcp_server.core.refs import Ref
-from mcp_server.core.requests import DeleteRequest, KeyRequest, RunRequest, WriteRequest
+from mcp_server.core.requests import STDIN, DeleteRequest, KeyRequest, RunRequest, WriteRequest
 from mcp_server.core.sinks import RUNTIME_SCHEME, runtime_name
 from mcp_server.core.sources import RAW_KEY, FileFormat, file_stamp, format_of, read_file
 from mcp_server.core.text import clean, is_plain
@@ -123,17 +126,22 @@ class Planner:
 
     def run(self, request: RunRequest, act: Act) -> Operation:
         """Plan one child process with values in its environment."""
+        for name, _ in request.bindings:
+            _check_binding(name)
         executable = shutil.which(request.command[0]) if request.command else None
         if executable is None:
             raise InputError("The command to run was not found.")
+        executable = os.path.join(request.folder, executable)  # noqa: PTH118 - keeps links and dots
         keys = [KeyRequest(name, copy=ref) for name, ref in request.bindings]
         sources = self._joined(self._one(key, None, act) for key in keys)
+        program = Seen(f"program:{executable}", file_stamp(Path(executable)))
         return Operation(
             Verb.RUN,
             "child process",
             sources.steps,
             command=(executable, *request.command[1:]),
-            seen=sources.seen,
+            folder=request.folder,
+            seen=(*sources.seen, program),
             notes=("the command sees these values",),
         )
 
@@ -279,6 +287,8 @@ class Planner:
         kind, _, rest = what.partition(":")
         if kind == "file":
             return file_stamp(self._config.sources.check(rest))
+        if kind == "program":
+            return file_stamp(Path(rest))
         if kind == "ref":
             store, ref = self.resolve(rest)
             return _stamp(store.describe(ref, act))
@@ -324,6 +334,15 @@ def _check_change(request: WriteRequest, sources: _Sources, store: Store) -> Non
         raise InputError("Nothing to write: name a key and its source.")
     if request.replace and not sources.steps:
         raise InputError("Replacing needs at least one key; use secrets_delete to remove all.")
+
+
+def _check_binding(name: str) -> None:
+    if name == STDIN:
+        return
+    if not is_variable(name):
+        raise InputError("A variable name has letters, digits and underscores.")
+    if steers(name):
+        raise InputError("That variable decides what a program loads; no secret is bound to it.")
 
 
 def _need(store: Store, ability: Ability) -> None:

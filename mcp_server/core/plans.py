@@ -78,7 +78,8 @@ class Operation:
         replace: Other keys of the target go.
         metadata: Declared metadata to set; ``None`` leaves it.
         versions: Versions that a removal names.
-        command: The command line of ``run``.
+        command: The command line of ``run``, with an absolute executable.
+        folder: Where ``run`` runs it, absolute.
         seen: Revisions of the target and the sources, and of the stores' settings.
         version: The target's current version when planned.
         expected: Its compare-and-set token then.
@@ -93,6 +94,7 @@ class Operation:
     metadata: Metadata | None = None
     versions: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    folder: str | None = None
     seen: tuple[Seen, ...] = ()
     version: str | None = None
     expected: str | None = None
@@ -104,6 +106,8 @@ class Operation:
         parts = [f"{self.verb.value} {self.target}"]
         if self.command:
             parts.append("command " + json.dumps(list(self.command)))
+        if self.folder:
+            parts.append("in folder " + json.dumps(self.folder))
         if self.versions:
             parts.append("versions " + ", ".join(self.versions))
         parts += [f"{step.key} = {_source_words(step)}" for step in self.steps]

@@ -23,7 +23,7 @@ from typing import Final
 from mcp_server.core.model import Verb
 from mcp_server.core.refs import Ref
 
-__all__ = ["Decision", "Grant", "Policy", "Rule", "Verdict"]
+__all__ = ["Decision", "Grant", "Policy", "Rule", "Verdict", "matches"]
 
 DEFAULT_PRODUCTION: Final = re.compile(
     r"(?:^|[/._-])(?:prod|production|live)(?:[/._-]|$)", re.IGNORECASE

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from mcp_server.core.generate import Recipe
 from mcp_server.core.model import RemovalMode
 from mcp_server.core.sources import FileFormat
 
-__all__ = ["DeleteRequest", "KeyRequest", "RunRequest", "WriteRequest"]
+__all__ = ["STDIN", "DeleteRequest", "KeyRequest", "RunRequest", "WriteRequest"]
+
+STDIN: Final = "standard input"  # a binding's name that no variable can have
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +75,14 @@ class DeleteRequest:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One child process with values in its environment.
+    """One child process with values in its environment or on its standard input.
 
     Attributes:
         command: Executable and arguments.
-        bindings: Pairs of variable name and reference.
+        bindings: Pairs of variable name and reference; the name ``STDIN`` is the pipe.
+        folder: Where it runs, absolute.
     """
 
     command: tuple[str, ...]
     bindings: tuple[tuple[str, str], ...]
+    folder: str
