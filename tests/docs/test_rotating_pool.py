@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import ModuleType
 
-    from postgres_server import Postgres
+    from tests.servers.postgres import Postgres
 
 ASSET = Path(__file__).parents[2] / "skills/secrets-patterns/assets/rotating-pool/rotating_pool.py"
 
@@ -112,14 +112,16 @@ class ForgetfulPool:
 class ImpatientPool(ForgetfulPool):
     """Sees the new credential, and closes every connection at once, whoever is using it."""
 
+    @contextmanager
     def connection(
         self, timeout: float | None = None
-    ) -> AbstractContextManager[psycopg.Connection[tuple[Any, ...]]]:
+    ) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
         if self.read() != self.credential:
             self.closeall()
             self.credential = self.read()
             self.idle = []
-        return super().connection(timeout)
+        with super().connection(timeout) as connection:
+            yield connection
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import importlib.util
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psycopg
+
+from tests.servers.openbao import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +51,7 @@ def running_postgres() -> Iterator[Postgres]:
     (folder / "pw").write_text(password, encoding="ascii")
     (folder / "pw").chmod(0o644)
     data = str(folder / "data")
-    port = _free_port()
+    port = free_port()
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
     try:
         _run(
@@ -94,10 +95,3 @@ def _unprivileged(folder: Path) -> str | None:
         return None
     shutil.chown(folder, user="nobody")
     return "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
