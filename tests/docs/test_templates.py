@@ -9,20 +9,20 @@ import pytest
 import yaml
 from templates import ASSETS, Template, documents, parse, templates
 
-_NAME = {"ids": lambda template: template.name}
+each_template = pytest.mark.parametrize("template", templates(), ids=lambda t: t.name)
 
 
-@pytest.mark.parametrize("template", templates(), **_NAME)
+@each_template
 def test_the_rendered_form_is_current(template: Template) -> None:
     assert template.rendered_file.read_text(encoding="utf-8") == template.render()
 
 
-@pytest.mark.parametrize("template", templates(), **_NAME)
+@each_template
 def test_the_rendered_form_parses(template: Template) -> None:
     assert parse(template.name, template.render())
 
 
-@pytest.mark.parametrize("template", templates(), **_NAME)
+@each_template
 def test_a_missing_parameter_is_an_error(template: Template) -> None:
     text = template.source.read_text(encoding="utf-8")
     used = sorted(set(re.findall(r"\[\[ (\w+) \]\]", text)))
@@ -31,7 +31,7 @@ def test_a_missing_parameter_is_an_error(template: Template) -> None:
         template.render(**{used[0]: jinja2.StrictUndefined(name=used[0])})
 
 
-@pytest.mark.parametrize("template", templates(), **_NAME)
+@each_template
 def test_every_parameter_has_an_effect(template: Template) -> None:
     """A value that is written twice, once as a parameter and once as a literal, shows here."""
     text = template.source.read_text(encoding="utf-8")
