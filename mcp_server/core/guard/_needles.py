@@ -3,8 +3,8 @@
 Limits, so that a large value stays affordable: up to 64 KB a run of six or so characters starts
 at least at every eighth character, so any 16 characters of the value are found; beyond, the places
 are spread evenly over the value (1 MB: every 128 characters). An encoding of the whole value, or
-of a stretch of it, is found by 9-byte blocks; up to 4.6 KB they touch, beyond there are 512
-spread evenly (64 KB: one in 128 bytes).
+of a stretch of it, is found by 9-byte blocks; up to 256 bytes they touch, beyond there is one in 32
+bytes, and from 16 KB on there are 512 spread evenly (64 KB: one in 128 bytes).
 """
 
 from __future__ import annotations
@@ -28,14 +28,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Needles", "fold_unicode", "needles"]
 
-_RUN = Rule(6, 180)
-_SHORT_RUN = Rule(4, 140)
-_VARIANT_RUN = Rule(8, 240)
-_BLOCK = Rule(9, 270)
+_RUN = Rule(6, 180, 16)
+_LONG_VALUE_RUN = Rule(8, 180, 16)
+_SHORT_RUN = Rule(4, 110, 16)
+_LEAST_BESIDE_MASK = 80
+_VARIANT_RUN = Rule(8, 240, 32)
+_BLOCK = Rule(9, 270, 48)
 _SHORT_VALUE = 12
+_LONG_VALUE = 256
+_MAX_WHOLE = 1024
 _MAX_RUNS = 8192
 _MAX_VARIANT_RUNS = 1024
 _MAX_BLOCKS = 512
+_DENSE_BLOCKS = 8
+_BLOCK_STRIDE = 32
 _LEAST_FOLDED = 8
 _MASKS = (b"**", b"..", b"xx", b"XX", b"##", "••".encode(), "…".encode())
 _DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
@@ -74,7 +80,7 @@ def needles(value: bytes, generated_bits: int | None) -> Needles:
 def _exact(part: bytes) -> Iterator[bytes]:
     exact = views(part).exact
     surprise = Surprise(exact)
-    for run in surprise.runs(_RUN, _stride(exact, _MAX_RUNS)):
+    for run in surprise.runs(_run_rule(part), _stride(exact, _MAX_RUNS)):
         # The folded view finds the others, in any case.
         if not run.isalnum():
             yield run
@@ -83,20 +89,27 @@ def _exact(part: bytes) -> Iterator[bytes]:
     yield from _masked(exact, surprise)
 
 
+def _run_rule(part: bytes) -> Rule:
+    return _RUN if len(part) <= _LONG_VALUE else _LONG_VALUE_RUN
+
+
 def _masked(exact: bytes, surprise: Surprise) -> Iterator[bytes]:
     """The first or last four or five characters beside a mask; six are found without one."""
     for length in (4, 5):
-        head, tail = exact[:length], exact[-length:]
-        if 0 < surprise.end(0, _SHORT_RUN) <= length:
-            yield from (head + mask for mask in _MASKS)
-        if 0 < surprise.end(max(len(exact) - length, 0), _SHORT_RUN) <= len(exact):
-            yield from (mask + tail for mask in _MASKS)
+        last = len(exact) - length
+        if last >= 0 and surprise.total(0, length) >= _LEAST_BESIDE_MASK:
+            yield from (exact[:length] + mask for mask in _MASKS)
+        if last >= 0 and surprise.total(last, len(exact)) >= _LEAST_BESIDE_MASK:
+            yield from (mask + exact[last:] for mask in _MASKS)
 
 
 def _folded(part: bytes) -> Iterator[bytes]:
     plain = views(part).folded
     surprise = Surprise(plain)
-    yield from surprise.runs(_RUN, _stride(plain, _MAX_RUNS))
+    yield from surprise.runs(_run_rule(part), _stride(plain, _MAX_RUNS))
+    if _LEAST_FOLDED <= len(plain) <= _MAX_WHOLE:
+        # A value made of words alone has no surprising run.
+        yield plain
     for run in surprise.runs(_VARIANT_RUN, max(4, _stride(plain, _MAX_VARIANT_RUNS))):
         yield _reversed(run)
         yield _rot13(run)
@@ -149,7 +162,10 @@ def fold_unicode(text: str) -> str:
 
 
 def _encoded_blocks(part: bytes) -> Iterator[bytes]:
-    for block in Surprise(part).blocks(_BLOCK, _MAX_BLOCKS):
+    stride = max(_BLOCK_STRIDE, _stride(part, _MAX_BLOCKS))
+    if len(part) <= _BLOCK_STRIDE * _DENSE_BLOCKS:
+        stride = 1
+    for block in Surprise(part).blocks(_BLOCK, stride):
         for encode in _ENCODERS:
             yield from encode(block)
 

@@ -29,6 +29,22 @@ _PUBLIC_LABELS = frozenset(
         b"DH PARAMETERS",
     }
 )
+# What stands beside a password in the usual documents, such as those AWS makes for databases.
+_PUBLIC_FIELDS = frozenset(
+    {
+        "user",
+        "username",
+        "host",
+        "hostname",
+        "port",
+        "engine",
+        "database",
+        "dbname",
+        "dbinstanceidentifier",
+        "dbclusteridentifier",
+        "region",
+    }
+)
 _DOTENV_LINE = re.compile(rb"\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.]*=(.*)")
 _URL = re.compile(
     rb"\s*(?:jdbc:)?[A-Za-z][A-Za-z0-9+.-]*://"
@@ -72,13 +88,17 @@ def _json(value: bytes) -> list[bytes] | None:
     return [leaf.encode("utf-8", "surrogatepass") for leaf in _leaves(document)]
 
 
+def _is_public(name: str) -> bool:
+    return name.lower().replace("_", "").replace("-", "") in _PUBLIC_FIELDS
+
+
 def _leaves(document: object) -> list[str]:
     leaves: list[str] = []
     open_nodes = [document]
     while open_nodes:
         node = open_nodes.pop()
         if isinstance(node, dict):
-            open_nodes.extend(node.values())
+            open_nodes.extend(item for name, item in node.items() if not _is_public(name))
         elif isinstance(node, list):
             open_nodes.extend(node)
         elif isinstance(node, str | int | float):

@@ -14,12 +14,21 @@ if TYPE_CHECKING:
 
 __all__ = ["Rule", "Surprise"]
 
-_WORD, _LETTER, _DIGIT, _HIGH, _RARE, _SEPARATOR, _PAIR, _REPEATED = 7, 47, 33, 25, 50, 15, 15, 5
+_TOKEN, _WORD, _LETTER, _DIGIT, _HIGH, _RARE, _SEPARATOR, _PAIR, _REPEATED = (
+    15,
+    7,
+    47,
+    33,
+    25,
+    50,
+    15,
+    15,
+    5,
+)
 _SEPARATORS = b"-_./: \t\r\n"
 _HEX = b"0123456789abcdefABCDEF"
 _DECIMAL = b"0123456789"
 _HEX_LEAST, _DECIMAL_LEAST = 8, 10
-_LONGEST = 48
 
 # Neighbouring letters that are common in English and in identifiers; composed for this project.
 _PAIRS = frozenset(
@@ -34,6 +43,12 @@ _PAIRS = frozenset(
         b"rk sc sp sk ef ep ex ey ff ft gi if ip ks ls lt mb nk nn pt rc rg rl rr rv xt db sq ql "
     ).split()
 )
+
+# Words of host names, paths and identifiers that are too short for the list of guessable words.
+_TOKENS = (
+    b"svc api app aws com org net www dev uid url arn iam sts sql ssh tls ssl cfg env lib usr var "
+    b"etc opt bin tmp log get put key pem crt csr jwt dns tcp udp vpc eks ecs rds sns sqs kms ecr"
+).split()
 
 # Public openings of widespread formats, as they look in a view: they are the same in every
 # instance. JWT headers (RFC 7515), PKCS#8 and SEC 1 (RFC 5958, RFC 5915), OpenSSH keys
@@ -94,6 +109,13 @@ def _words() -> BytesAhoCorasick:
 
 
 @cache
+def _tokens() -> BytesAhoCorasick:
+    from ahocorasick_rs import BytesAhoCorasick  # noqa: PLC0415 - start-up does not need it
+
+    return BytesAhoCorasick(_TOKENS)
+
+
+@cache
 def _openings() -> BytesAhoCorasick:
     from ahocorasick_rs import BytesAhoCorasick  # noqa: PLC0415 - start-up does not need it
 
@@ -106,13 +128,15 @@ class Rule:
     Args:
         least: Fewest characters.
         tenths: Least surprise, in tenths of a bit.
+        longest: Most characters; a run that needs more reads like ordinary words.
     """
 
-    __slots__ = ("least", "tenths")
+    __slots__ = ("least", "longest", "tenths")
 
-    def __init__(self, least: int, tenths: int) -> None:
+    def __init__(self, least: int, tenths: int, longest: int) -> None:
         self.least = least
         self.tenths = tenths
+        self.longest = longest
 
 
 class Surprise:
@@ -127,17 +151,16 @@ class Surprise:
 
     def _marks(self) -> bytearray:
         marks = bytearray(b"\xff") * len(self._lower)
-        for finder, weight in ((_words(), _WORD), (_openings(), 0)):
+        for finder, weight in ((_tokens(), _TOKEN), (_words(), _WORD), (_openings(), 0)):
             for _, start, end in finder.find_matches_as_indexes(self._lower, overlapping=True):
                 marks[start:end] = bytes((weight,)) * (end - start)
         return marks
 
-    def _weight(self, at: int) -> int:
+    def _weight(self, at: int, before: int) -> int:
         known = self._known[at]
         if known != 0xFF:  # noqa: PLR2004 - unmarked
             return known
         byte = self._lower[at]
-        before = self._lower[at - 1] if at else 0
         if byte == before:
             return _REPEATED
         if (before << 8) | byte in _PAIRS or (byte in _DECIMAL and abs(byte - before) == 1):
@@ -148,22 +171,28 @@ class Surprise:
         """Where the shortest run from here that satisfies the rule ends.
 
         Returns:
-            The end; 0 if the text ends first; -1 if the run would be too long to be useful.
+            The end; 0 if the text ends first; -1 if the run would be too long.
         """
-        total = 0
-        for at in range(start, min(len(self._text), start + _LONGEST)):
-            total += self._weight(at)
+        total = before = 0
+        for at in range(start, min(len(self._text), start + rule.longest)):
+            total += self._weight(at, before)
+            before = self._lower[at]
             length = at + 1 - start
             if total >= rule.tenths and length >= rule.least and self._is_rare(start, at + 1):
                 return at + 1
-        return 0 if start + _LONGEST >= len(self._text) else -1
+        return 0 if start + rule.longest >= len(self._text) else -1
+
+    def total(self, start: int, end: int) -> int:
+        """The surprise of one run, in tenths of a bit."""
+        before = b"\0" + self._lower[start:end]
+        return sum(self._weight(start + i, before[i]) for i in range(end - start))
 
     def _is_rare(self, start: int, end: int) -> bool:
         """Digests, identifiers and times are everywhere, so digits need longer runs."""
-        length = end - start
+        run = self._lower[start:end].translate(None, _SEPARATORS)
+        length = len(run)
         if length >= _DECIMAL_LEAST:
             return True
-        run = self._lower[start:end]
         if not run.translate(None, _DECIMAL):
             return False
         return length >= _HEX_LEAST or bool(run.translate(None, _HEX))
@@ -179,11 +208,10 @@ class Surprise:
                 last = start
                 yield self._text[start:end]
         if last >= 0:
-            yield self._text[last : last + _LONGEST * 2]
+            yield self._text[last : last + 2 * rule.longest]
 
-    def blocks(self, rule: Rule, most: int) -> Iterator[bytes]:
-        """At most ``most`` evenly spread runs that do not overlap."""
-        stride = -(-len(self._text) // most)
+    def blocks(self, rule: Rule, stride: int) -> Iterator[bytes]:
+        """Runs that do not overlap and whose starts are at least ``stride`` apart."""
         at = 0
         while at < len(self._text):
             end = self.end(at, rule)
