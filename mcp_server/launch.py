@@ -268,9 +268,11 @@ def tour() -> int:
 
 def test(arguments: list[str]) -> int:
     """Replace this process by the test runner; its children find the same packages."""
-    (packages,) = install(TEST_LOCK)
+    runtime, packages = install(RUNTIME_LOCK, TEST_LOCK)
     path = os.pathsep.join([str(packages / "bin"), os.environ.get("PATH", os.defpath)])
-    environment = {**os.environ, "PYTHONPATH": str(packages), "PATH": path}
+    imports = os.pathsep.join([str(ROOT), str(packages)])
+    environment = {**os.environ, "PYTHONPATH": imports, "PATH": path}
+    environment["SECRET_MANAGEMENT_DATA"] = str(runtime.parent)  # for the servers that tests start
     runner = [sys.executable, "-P", str(ROOT / "tests" / "run.py"), *arguments]
     os.execve(sys.executable, runner, environment)  # noqa: S606 - no shell is what we want
 
