@@ -57,7 +57,9 @@ def same(written: Mapping[str, Sealed], found: Mapping[str, Sealed]) -> bool:
 
 
 def fingerprint(value: Sealed, key: bytes) -> str:
-    """A keyed fingerprint: 64 bits of HMAC-SHA-256, comparable under the same key only.
+    """A keyed fingerprint, 64 bits of HMAC-SHA-256 (called by ``core.broker`` only).
+
+    Comparable under the same key only.
 
     Args:
         value: The value.

@@ -6,8 +6,8 @@ data binds the token to its place in the document. Source: ``aes/cipher.go`` of 
 
 from __future__ import annotations
 
-import os
 import re
+import secrets
 from base64 import b64decode, b64encode
 from typing import Final
 
@@ -32,7 +32,7 @@ _KINDS: Final = {kind.value: kind for kind in Kind}
 
 def new_data_key() -> bytes:
     """Return a fresh data key."""
-    return os.urandom(DATA_KEY_BYTES)
+    return secrets.token_bytes(DATA_KEY_BYTES)
 
 
 class ValueCipher:
@@ -53,7 +53,7 @@ class ValueCipher:
         """Encrypt a value under a fresh IV. An empty value stays the empty string."""
         if not leaf.data:
             return ""
-        iv = os.urandom(_IV_BYTES)
+        iv = secrets.token_bytes(_IV_BYTES)
         sealed = self._aead.encrypt(iv, leaf.data, additional)
         data, tag = sealed[:-_TAG_BYTES], sealed[-_TAG_BYTES:]
         return f"ENC[AES256_GCM,data:{_b64(data)},iv:{_b64(iv)},tag:{_b64(tag)},type:{leaf.kind}]"
