@@ -81,7 +81,10 @@ class ListingLaws(Laws):
         entries = hand.entries(limit=2, details=True)
 
         described = {entry.name: entry.description for entry in entries if not entry.folder}
-        assert described == {name: hand.describe(name) for name in ("a", "b")}
+        assert set(described) == {"a", "b"}
+        for name, description in described.items():
+            whole = hand.describe(name)  # metadata in bulk may come without the key names
+            assert description in (whole, replace(whole, keys=None))
         assert [entry for entry in entries if entry.folder and entry.description] == []
         assert spills(b"canary-detail-7a7b", *entries) == []
 

@@ -58,10 +58,13 @@ class StoreMachine(RuleBasedStateMachine):
     def open(self) -> Backend:
         raise NotImplementedError
 
+    def take(self, backend: Backend) -> Hand:
+        """A hand on an empty folder of the store; here, on all of it."""
+        return Hand(backend, Ref(backend.scheme, ""))
+
     @initialize()
     def start(self) -> None:
-        backend = self.open()
-        self.hand = Hand(backend, Ref(backend.scheme, ""))
+        self.hand = self.take(self.open())
         self.expected: dict[str, Expected] = {}
 
     def teardown(self) -> None:

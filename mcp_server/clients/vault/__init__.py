@@ -5,7 +5,7 @@ logins and token administration, over the same connections. Whatever the server 
 here is typed data or a class of ``core.errors``.
 """
 
-from mcp_server.clients.vault._paths import Location
+from mcp_server.clients.vault._paths import Location, check_path
 from mcp_server.clients.vault._settings import VaultSettings
 from mcp_server.clients.vault.auth import (
     AppRole,
@@ -38,5 +38,6 @@ __all__ = [
     "TokenInfo",
     "VaultClient",
     "VaultSettings",
+    "check_path",
     "discover_login",
 ]

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from mcp_server.core.errors import BadReferenceError, ConfigError
 from mcp_server.core.text import is_plain
 
-__all__ = ["Location", "encode_path", "locate", "target"]
+__all__ = ["Location", "check_path", "encode_path", "locate", "target"]
 
 _MAX_PATH = 1024
 _ENCODED_SEPARATOR = re.compile(r"%(?:25)*(?:2e|2f|5c)", re.IGNORECASE)
@@ -40,20 +40,28 @@ def locate(mounts: Mapping[str, int], path: str) -> Location:
     )
 
 
-def encode_path(path: str) -> str:
-    """Percent-encode each segment.
+def check_path(path: str) -> None:
+    """Refuse a path whose segments could lead out of its mount.
 
-    ``core.refs`` refuses the same before; a server that normalises ``..`` would otherwise
+    ``core.refs`` refuses most of it before; a server that normalises ``..`` would otherwise
     answer from outside the mount, with the same token.
 
     Raises:
-        BadReferenceError: A segment is empty, ``.`` or ``..``, or holds an encoded separator, a
-            backslash or a hidden character; or the path is too long.
+        BadReferenceError: A segment is empty, ``.`` or ``..``, or holds an encoded dot or
+            separator, a backslash or a hidden character; or the path is too long.
     """
-    segments = path.split("/")
-    if len(path) > _MAX_PATH or not all(map(_is_harmless, segments)):
+    if len(path) > _MAX_PATH or not all(map(_is_harmless, path.split("/"))):
         raise BadReferenceError("A path in Vault has plain segments: no empty, . or .. ones.")
-    return "/".join(quote(segment, safe="") for segment in segments)
+
+
+def encode_path(path: str) -> str:
+    """Check a path and percent-encode each segment.
+
+    Raises:
+        BadReferenceError: As for ``check_path``.
+    """
+    check_path(path)
+    return "/".join(quote(segment, safe="") for segment in path.split("/"))
 
 
 def target(path: str, query: Mapping[str, str | int] | None = None, *, folder: bool = False) -> str:

@@ -6,11 +6,13 @@ Source: https://openbao.org/api-docs/secret/kv/kv-v1/.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mcp_server.clients.vault import kv
 from mcp_server.clients.vault._json import Json, section, value_bytes, value_text
 from mcp_server.clients.vault._session import Call, Session
 from mcp_server.clients.vault.kv import KvRead
+from mcp_server.core.errors import NotFoundError
 
 __all__ = ["KvV1"]
 
@@ -28,9 +30,8 @@ class KvV1:
         Raises:
             NotFoundError: No such secret.
         """
-        _, reply = self._session.call(Call("GET", self._path(path)))
-        values = section(reply, "data")
-        return KvRead(None, {key: value_bytes(value) for key, value in values.items()})
+        stored = self._stored(path)
+        return KvRead(None, {key: value_bytes(value) for key, value in stored.items()})
 
     def names(self, path: str = "") -> tuple[str, ...]:
         """Names directly below ``path``; folders end with a slash. ``list`` on ``MOUNT/PATH/``."""
@@ -48,9 +49,28 @@ class KvV1:
         body: dict[str, Json] = {key: value_text(value) for key, value in values.items()}
         self._session.call(Call("POST", self._path(path), body=body))
 
+    def merge(self, path: str, changes: Mapping[str, bytes | None]) -> None:
+        """Set keys and, for ``None``, remove some; others stay as they are, of whatever type.
+
+        Read, changed here and written whole, since KV v1 has no patch: whoever writes in
+        between is overwritten. ``read`` and ``create``/``update`` on ``MOUNT/PATH``.
+        """
+        kept: dict[str, Json] = {}
+        with suppress(NotFoundError):
+            kept = self._stored(path)
+        changed: dict[str, Json] = {
+            key: value_text(value) for key, value in changes.items() if value is not None
+        }
+        left = {key: value for key, value in kept.items() if key not in changes}
+        self._session.call(Call("POST", self._path(path), body=left | changed))
+
     def delete(self, path: str) -> None:
         """Remove for good; also succeeds when there is nothing. ``delete`` on ``MOUNT/PATH``."""
         self._session.call(Call("DELETE", self._path(path)))
+
+    def _stored(self, path: str) -> dict[str, Json]:
+        _, reply = self._session.call(Call("GET", self._path(path)))
+        return section(reply, "data")
 
     def _path(self, path: str) -> str:
         return f"{self._mount}/{path}"
