@@ -12,7 +12,6 @@ from mcp_server.core.config import Config
 from mcp_server.core.errors import ConflictError, NotFoundError, SecretsError, SourceError
 from mcp_server.core.generate import PUBLIC_SUFFIX, Recipe, generate
 from mcp_server.core.model import (
-    Ability,
     Act,
     Change,
     Removal,
@@ -104,7 +103,7 @@ class Executor:
             expected=operation.expected,
         )
         written = store.put(ref, change, act)
-        if Ability.CAS not in store.abilities:
+        if operation.expected is None:  # nothing to compare-and-set with, here
             self._verify(store, ref, gathered, act)
         return Done(gathered, written)
 

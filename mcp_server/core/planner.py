@@ -99,7 +99,7 @@ class Planner:
             seen=(*self._seen(store, target), *sources.seen),
             version=target.version,
             expected=target.revision,
-            notes=(*_notes(target, store), *_skip_note(sources.skipped)),
+            notes=(*_notes(target), *_skip_note(sources.skipped)),
         )
         return operation, sources.skipped
 
@@ -121,7 +121,7 @@ class Planner:
             seen=self._seen(store, target),
             version=target.version,
             expected=target.revision,
-            notes=(_REMOVAL_NOTES[request.mode], *_notes(target, store)),
+            notes=(_REMOVAL_NOTES[request.mode], *_notes(target)),
         )
 
     def run(self, request: RunRequest, act: Act) -> Operation:
@@ -378,12 +378,12 @@ def _known_versions(versions: tuple[str, ...], target: Description) -> tuple[str
     return versions
 
 
-def _notes(target: Description, store: Store) -> tuple[str, ...]:
+def _notes(target: Description) -> tuple[str, ...]:
     consumers = [clean(name, 64) for name in target.metadata.consumers[:8]]
     notes = []
     if consumers:
         notes.append("declared consumers (untrusted): " + ", ".join(consumers))
-    if Ability.CAS not in store.abilities:
+    if target.revision is None:
         notes.append("no compare-and-set here: written, then read back and verified")
     return tuple(notes)
 
