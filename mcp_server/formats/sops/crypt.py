@@ -1,10 +1,16 @@
 """Encrypting and decrypting leaves in document order, with the MAC over them.
 
 The MAC is SHA-512 over the canonical bytes of the values, keys not included, encrypted under
-the data key with ``lastmodified`` as additional data. What it therefore cannot detect (the
-real sops neither): renaming a clear key, moving bytes between neighbouring clear values, adding
-a key with ``null``, an empty text or an empty container. Whoever holds a recipient's public key
-can write a wholly new valid file: "it decrypts" means confidential, never authentic.
+the data key with ``lastmodified`` as additional data. What it therefore cannot detect, here as
+in the real sops:
+
+* a clear key renamed, bytes moved between neighbouring clear values;
+* a key added with ``null``, an empty text or an empty container;
+* a number called a text: the bytes are authenticated, the type is not;
+* another rule that treats all present values alike: it would write a later one in clear.
+
+Whoever holds a recipient's public key can write a wholly new valid file: "it decrypts" means
+confidential, never authentic.
 
 Source: ``Tree.Encrypt`` and ``Tree.Decrypt`` in ``sops.go`` of getsops/sops.
 """
@@ -15,7 +21,6 @@ import hashlib
 import hmac
 from collections import defaultdict, deque
 from collections.abc import Iterable
-from typing import TypeAlias
 
 from mcp_server.core.errors import CorruptError
 from mcp_server.formats.sops.metadata import Metadata
@@ -24,8 +29,6 @@ from mcp_server.formats.sops.tree import Path, keys_of, place
 from mcp_server.formats.sops.values import Kind, Leaf
 
 __all__ = ["KeptTokens", "Opening", "Sealing", "open_leaf"]
-
-_Place: TypeAlias = tuple[bytes, Leaf]
 
 
 class _Mac:
@@ -36,7 +39,7 @@ class _Mac:
         self._hash = hashlib.sha512(hashlib.sha256(b"sops").digest() if only_encrypted else b"")
 
     def add(self, leaf: Leaf, *, encrypted: bool) -> None:
-        if encrypted or not self._only_encrypted:
+        if leaf.kind is not Kind.COMMENT and (encrypted or not self._only_encrypted):
             self._hash.update(leaf.data)
 
     def value(self) -> Leaf:
@@ -47,18 +50,27 @@ class KeptTokens:
     """Tokens of an earlier version, to be kept where a value did not change.
 
     Keeping the whole token is the one safe way to use an IV twice. A token is handed out once,
-    so that a second equal value does not become recognisable as equal.
+    so that a second equal value does not become recognisable as equal. List positions are not
+    part of a token's place, so an item that moved keeps its token too.
     """
 
     def __init__(self, tokens: Iterable[tuple[Path, Leaf, str]] = ()) -> None:
-        self._tokens: defaultdict[_Place, deque[str]] = defaultdict(deque)
-        for path, leaf, token in tokens:
-            self._tokens[place(path), leaf].append(token)
+        self._tokens = {path: (leaf, token) for path, leaf, token in tokens}
+        self._paths: defaultdict[tuple[bytes, Leaf], deque[Path]] = defaultdict(deque)
+        for path, (leaf, _) in self._tokens.items():
+            self._paths[place(path), leaf].append(path)
 
-    def take(self, additional: bytes, leaf: Leaf) -> str | None:
-        """Return a token of this value at this place, the earliest first, or ``None``."""
-        tokens = self._tokens.get((additional, leaf))
-        return tokens.popleft() if tokens else None
+    def take(self, path: Path, leaf: Leaf) -> str | None:
+        """Return this value's token: the one at this path, else the first at its place."""
+        own = self._tokens.get(path)
+        if own is not None and own[0] == leaf:
+            return self._tokens.pop(path)[1]
+        paths = self._paths.get((place(path), leaf), deque())
+        while paths:
+            moved = self._tokens.pop(paths.popleft(), None)
+            if moved is not None:
+                return moved[1]
+        return None
 
 
 class Opening:
@@ -111,7 +123,7 @@ class Sealing:
         self._mac.add(leaf, encrypted=encrypted)
         if not encrypted:
             return leaf
-        token = self._kept.take(additional, leaf) or self._cipher.seal(leaf, additional)
+        token = self._kept.take(path, leaf) or self._cipher.seal(leaf, additional)
         return Leaf.of(token)
 
     def mac(self, lastmodified: str) -> str:

@@ -19,6 +19,7 @@ from mcp_server.core.errors import CorruptError, InputError, NotFoundError, Unsu
 from mcp_server.formats.sops.crypt import KeptTokens, Opening, Sealing, open_leaf
 from mcp_server.formats.sops.json_store import dump, indent_of, load
 from mcp_server.formats.sops.metadata import METADATA_KEY, KeyEntry, Metadata, Recipient
+from mcp_server.formats.sops.rules import Rule
 from mcp_server.formats.sops.tokens import ValueCipher, new_data_key
 from mcp_server.formats.sops.tree import Map, Node, Path, keys_of, leaves, mapped
 from mcp_server.formats.sops.values import Leaf
@@ -102,17 +103,26 @@ class Description:
     lastmodified: str
 
 
-def parse(file: bytes) -> Document:
+def parse(file: bytes, *, rule: Rule | None = None) -> Document:
     """Read a document without decrypting anything.
 
+    Args:
+        file: The content of the file.
+        rule: The only rule to accept. The MAC does not cover the rule, so whoever can write the
+            file could have values that come later written in clear: a store that made its
+            documents itself names the rule it made them with.
+
     Raises:
-        CorruptError: Not a SOPS JSON document, or one that readers could read differently.
+        CorruptError: Not a SOPS JSON document, one that readers could read differently, or one
+            with another rule.
         LimitError: Too large, too deep, too many parts or recipients.
     """
     tree = load(file)
     metadata = Metadata.parse(tree.pop(METADATA_KEY, None))
     if any(map(_is_reserved, tree)):
         raise CorruptError("The document has the SOPS metadata twice.")
+    if rule not in {None, metadata.rule}:
+        raise CorruptError("The document's rule of what is encrypted was changed.")
     return Document(tree, metadata, indent_of(file))
 
 
@@ -225,7 +235,8 @@ def rotate(
     Args:
         previous: The version to replace.
         tree: What to write.
-        recipients: All who can open it from now on.
+        recipients: All who can open it from now on, as the operator lists them. Never taken
+            from the document alone: anybody could have added an entry there.
         now: Becomes ``lastmodified``; with a time zone.
         removed: Ids of the entries that lose access on purpose.
 

@@ -206,6 +206,8 @@ def _scalar(leaf: Leaf) -> str:
             return leaf.text.lower()
         case Kind.REAL:
             return _real_literal(leaf)
+        case Kind.COMMENT:
+            raise InputError("JSON cannot hold a comment in clear.")
     return leaf.text
 
 

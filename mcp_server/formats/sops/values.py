@@ -36,7 +36,12 @@ _TIME: Final = re.compile(
 
 
 class Kind(StrEnum):
-    """The ``type:`` of an encrypted value."""
+    """The ``type:`` of an encrypted value.
+
+    ``BINARY`` is read but never made: sops 3.11 panics on a ``bytes`` token, and itself writes
+    binary data as ``str``. A ``COMMENT`` is no value; it stands in a list of a JSON document
+    that was encrypted from YAML, and the MAC leaves it out.
+    """
 
     TEXT = "str"
     INTEGER = "int"
@@ -44,6 +49,7 @@ class Kind(StrEnum):
     BOOLEAN = "bool"
     BINARY = "bytes"
     TIME = "time"
+    COMMENT = "comment"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -63,7 +69,8 @@ class Leaf:
     def of(cls, value: str | bytes | bool | float) -> Leaf:  # noqa: FBT001 - a value, no switch
         """Make a leaf of a Python value.
 
-        Empty ``bytes`` become empty text: SOPS writes both as ``""``.
+        Bytes become text, whether UTF-8 or not, as sops does it. It keeps them exact, but its
+        JSON output shows a replacement character for what is not UTF-8.
 
         Raises:
             InputError: A lone surrogate, a whole number beyond 64 bits, or not a number.
@@ -76,7 +83,7 @@ class Leaf:
             case float():
                 return cls(Kind.REAL, _real(value))
             case bytes():
-                return cls(Kind.BINARY if value else Kind.TEXT, value)
+                return cls(Kind.TEXT, value)
         return cls(Kind.TEXT, _text(value))
 
     @classmethod
@@ -87,7 +94,7 @@ class Leaf:
             CorruptError: The bytes are not a value of that kind.
         """
         match kind:
-            case Kind.TEXT | Kind.BINARY:
+            case Kind.TEXT | Kind.BINARY | Kind.COMMENT:
                 return cls(kind, data)
             case Kind.INTEGER if _INTEGER.fullmatch(data) and int(data) in INT64:
                 return cls(kind, str(int(data)).encode())
