@@ -90,7 +90,7 @@ def _part(value: bytes) -> int:
         return 8
     if len(value) > _LARGE:
         return 24
-    return 6 if len(value) <= _LONG else 8
+    return 6 if len(value) <= _LONG else 9
 
 
 def _variety(part: str) -> int:

@@ -19,7 +19,7 @@ letters), is decoded, in a bounded number of layers, only when its own mark (``%
 ``\u``, a compressed header) occurs in the frame.
 
 The substring rule. Starting at each character, a needle is the shortest run of at least 6
-characters (8 when the part is longer than 256 bytes) whose *surprise* is at least 18 bits; 8
+characters (8 or 9 when the part is longer than 256 bytes) whose *surprise* is at least 18 bits; 8
 characters when all are hex digits, 10 when all are decimal digits, not counting separators of
 identifiers; a run that would need more than 16 characters is none. Values of at most 12
 characters get runs of 4 characters and 11 bits in the exact view too. The first or last four or
@@ -39,7 +39,7 @@ certificates and public keys are no values, and a part below the entropy floor i
 
 Not found, by design: the length of a value; fewer than six characters without a mask beside them;
 pieces of under six characters spread over named fields; encodings not listed here; keyed hashes.
-A value over 64 KB is sampled: see ``guard._needles``.
+A value over 256 bytes is sampled: see ``guard._needles``.
 """
 
 from mcp_server.core.guard._guard import Guard, Metrics, Reason, Verdict

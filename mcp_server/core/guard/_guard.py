@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Guard", "Metrics", "Reason", "Verdict"]
 
-_DEFAULT_BUDGET = 32 << 20
+_DEFAULT_BUDGET = 64 << 20
 _DEFAULT_MAX_FRAME = 8 << 20
 _MAX_PUBLIC = 256 << 10
 

@@ -6,14 +6,19 @@ import base64
 import binascii
 import html
 import re
+import unicodedata
 import zlib
+from functools import cache
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from mcp_server.core.guard._needles import fold_unicode
+from mcp_server.core.guard._views import views
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from ahocorasick_rs import BytesAhoCorasick
 
 __all__ = ["TooDeepError", "layers"]
 
@@ -24,22 +29,22 @@ _MAX_BYTES = 16 << 20
 
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(rb"&(?:amp;)*(?:#|[A-Za-z]{2,6};)")
-_CODE = re.compile(r"\\+(?:u\{?([0-9A-Fa-f]{4,6})\}?|x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8}))")
-_LAST_CODE_POINT = 0x10FFFF
-_RUN = rb"[A-Za-z0-9+/_-]{10,}"
-# How base64 text of a gzip (RFC 1952) or zlib (RFC 1950) header begins, for the usual levels.
-_PACKED = tuple(
-    (mark, re.compile(pattern + _RUN))
-    for mark, pattern in (
-        (b"H4sI", rb"H4sI"),
-        (b"eJ", rb"eJ[w-z]"),
-        (b"eN", rb"eN[o-r]"),
-        (b"eA", rb"eA[E-H]"),
-        (b"eF", rb"eF[4-7]"),
-    )
+_CODE = re.compile(
+    r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|u\{([0-9A-Fa-f]{1,6})\})"
 )
-_PACKED_HEX = re.compile(rb"(?i:1f8b08|789c|78da|7801|785e)(?:[0-9A-Fa-f]{2}){12,}")
-_BREAKS = re.compile(rb"\\+[nrt]|[\s\\\"']")
+_LAST_CODE_POINT = 0x10FFFF
+_ASCII = bytes(range(0x80))
+
+# How the headers of gzip (RFC 1952) and zlib (RFC 1950, any level) begin in base64 and in hex.
+_ZLIB_HEADS = {"eJ": "wxyz", "eN": "opqr", "eA": "EFGH", "eF": "4567"}
+_BASE64_HEADS = (
+    b"H4sI",
+    *((start + end).encode() for start, ends in _ZLIB_HEADS.items() for end in ends),
+)
+_BASE64_PACKED = re.compile(rb"(?:H4sI|eJ[w-z]|eN[o-r]|eA[E-H]|eF[4-7])[A-Za-z0-9+/_-]{10,}")
+_HEX_HEADS = (b"1f8b08", b"1F8B08", b"789c", b"789C", b"78da", b"78DA")
+_HEX_PACKED = re.compile(rb"(?i:1f8b08|789c|78da)(?:[0-9A-Fa-f]{2}){12,}")
+_CODE_HEADS = (b"\\u", b"\\x", b"\\U")
 _URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
@@ -53,7 +58,7 @@ def layers(text: bytes) -> Iterator[bytes]:
     Raises:
         TooDeepError: The bound on the number or the size of decoded texts is reached.
     """
-    budget = _Budget()
+    budget = _Budget(text)
     level = [text]
     for _ in range(_MAX_DEPTH):
         level = [inner for outer in level for inner in _decoded(outer) if budget.admits(inner)]
@@ -63,10 +68,12 @@ def layers(text: bytes) -> Iterator[bytes]:
 
 
 class _Budget:
-    def __init__(self) -> None:
+    """Lets each decoded text through once, and not too many."""
+
+    def __init__(self, text: bytes) -> None:
         self._texts = _MAX_TEXTS
         self._bytes = _MAX_BYTES
-        self._seen: set[bytes] = set()
+        self._seen = {text}
 
     def admits(self, text: bytes) -> bool:
         if text in self._seen:
@@ -79,47 +86,65 @@ class _Budget:
         return True
 
 
+@cache
+def _marks() -> BytesAhoCorasick:
+    from ahocorasick_rs import BytesAhoCorasick  # noqa: PLC0415 - start-up does not need it
+
+    return BytesAhoCorasick([*_CODE_HEADS, *_BASE64_HEADS, *_HEX_HEADS])
+
+
+def _marks_in(text: bytes) -> tuple[bool, bool, bool]:
+    """Whether there are escapes of characters, compressed base64, compressed hex."""
+    codes = len(_CODE_HEADS)
+    numbers = {found[0] for found in _marks().find_matches_as_indexes(text)}
+    last = codes + len(_BASE64_HEADS)
+    return (
+        any(number < codes for number in numbers),
+        any(codes <= number < last for number in numbers),
+        any(number >= last for number in numbers),
+    )
+
+
 def _decoded(text: bytes) -> Iterator[bytes]:
-    if not text.isascii() or b"\\u" in text or b"\\x" in text or b"\\U" in text:
-        yield from _other_than(text, _unescaped(text))
+    escaped, base64_head, hex_head = _marks_in(text)
+    if escaped or not text.isascii():
+        yield from _unescaped(text, escaped=escaped)
     if b"%" in text and _PERCENT.search(text):
         yield unquote_to_bytes(text)
     if b"&" in text and _ENTITY.search(text):
-        unescaped = html.unescape(text.decode("utf-8", "replace")).encode("utf-8", "replace")
-        yield from _other_than(text, unescaped)
-    yield from _inflated(text)
+        yield html.unescape(text.decode("utf-8", "replace")).encode("utf-8", "replace")
+    if base64_head:
+        # The exact view has lost the line breaks of wrapped base64.
+        for found in _BASE64_PACKED.finditer(views(text).exact):
+            yield from _inflate(_from_base64(found.group()))
+    if hex_head:
+        for found in _HEX_PACKED.finditer(text):
+            yield from _inflate(binascii.unhexlify(found.group()))
 
 
-def _other_than(text: bytes, decoded: bytes) -> Iterator[bytes]:
-    if decoded != text:
-        yield decoded
+def _unescaped(text: bytes, *, escaped: bool) -> Iterator[bytes]:
+    """The text without escapes and in folded form, if that is another text."""
+    plain = text.decode("utf-8", "replace")
+    if escaped:
+        plain = _CODE.sub(_character, plain)
+        # Two escapes may be the halves of one character (RFC 8259, section 7).
+        plain = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    encoded = plain.encode("utf-8", "replace")
+    if _folds(encoded):
+        yield fold_unicode(plain).encode("utf-8", "replace")
+    elif escaped:
+        yield encoded
 
 
-def _unescaped(text: bytes) -> bytes:
-    plain = _CODE.sub(_character, text.decode("utf-8", "replace"))
-    # Two escapes may be the halves of one character (RFC 8259, section 7).
-    joined = plain.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return fold_unicode(joined).encode("utf-8", "replace")
+def _folds(text: bytes) -> bool:
+    """Whether folding changes more than the case of ASCII letters, which the views ignore."""
+    rest = text.translate(None, _ASCII).decode("utf-8", "replace")
+    return fold_unicode(rest) != rest or any(map(unicodedata.combining, set(rest)))
 
 
 def _character(code: re.Match[str]) -> str:
-    point = int(code[1] or code[2] or code[3], 16)
+    point = int(code[code.lastindex or 0], 16)
     return chr(point) if point <= _LAST_CODE_POINT else ""
-
-
-def _inflated(text: bytes) -> Iterator[bytes]:
-    joined: bytes | None = None
-    for mark, pattern in _PACKED:
-        if mark in text:
-            joined = _BREAKS.sub(b"", text) if joined is None else joined
-            for found in pattern.finditer(joined):
-                yield from _inflate(_from_base64(found.group()))
-    for found in _PACKED_HEX.finditer(text) if _may_hold_packed_hex(text) else ():
-        yield from _inflate(binascii.unhexlify(found.group()))
-
-
-def _may_hold_packed_hex(text: bytes) -> bool:
-    return b"1f8b08" in text or b"789c" in text or b"78da" in text or b"1F8B08" in text
 
 
 def _from_base64(run: bytes) -> bytes:

@@ -1,10 +1,11 @@
 """From a value to what the automata look for.
 
-Limits, so that a large value stays affordable: up to 64 KB a run of six or so characters starts
-at least at every eighth character, so any 16 characters of the value are found; beyond, the places
-are spread evenly over the value (1 MB: every 128 characters). An encoding of the whole value, or
-of a stretch of it, is found by 9-byte blocks; up to 256 bytes they touch, beyond there is one in 32
-bytes, and from 16 KB on there are 512 spread evenly (64 KB: one in 128 bytes).
+Limits, so that a large value stays affordable. Up to 256 bytes a run of six or so characters starts
+at every character, beyond one of eight at every second, so any nine are found; from 16 KB on
+there are 8,192 spread evenly (64 KB: one in 8 characters, so any 16; 1 MB: one in 128). An
+encoding of the whole value, or of a stretch of it, is found by 9-byte blocks; up to 256 bytes
+they touch, beyond there is one in 48 bytes, and from 24 KB on there are 512 spread evenly (64 KB:
+one in 128 bytes). Runs reversed, in rot13 and across escaped characters: at most 128 of each.
 """
 
 from __future__ import annotations
@@ -38,14 +39,13 @@ _SHORT_VALUE = 12
 _LONG_VALUE = 256
 _MAX_WHOLE = 1024
 _MAX_RUNS = 8192
-_MAX_VARIANT_RUNS = 1024
+_MAX_VARIANT_RUNS = 128
 _MAX_BLOCKS = 512
-_DENSE_BLOCKS = 8
-_BLOCK_STRIDE = 32
+_BLOCK_STRIDE = 48
 _LEAST_FOLDED = 8
 _MASKS = (b"**", b"..", b"xx", b"XX", b"##", "••".encode(), "…".encode())
-_DIGESTS = ("md5", "sha1", "sha224", "sha256", "sha384", "sha512")
-_DIGEST_HEAD, _DIGEST_STEP = 12, 16
+_DIGESTS = ("md5", "sha1", "sha256", "sha512")
+_DIGEST_HEAD, _DIGEST_HEAD_BASE64 = 12, 16
 
 
 class Needles(NamedTuple):
@@ -80,7 +80,7 @@ def needles(value: bytes, generated_bits: int | None) -> Needles:
 def _exact(part: bytes) -> Iterator[bytes]:
     exact = views(part).exact
     surprise = Surprise(exact)
-    for run in surprise.runs(_run_rule(part), _stride(exact, _MAX_RUNS)):
+    for run in _runs(surprise, part):
         # The folded view finds the others, in any case.
         if not run.isalnum():
             yield run
@@ -89,8 +89,10 @@ def _exact(part: bytes) -> Iterator[bytes]:
     yield from _masked(exact, surprise)
 
 
-def _run_rule(part: bytes) -> Rule:
-    return _RUN if len(part) <= _LONG_VALUE else _LONG_VALUE_RUN
+def _runs(surprise: Surprise, part: bytes) -> Iterator[bytes]:
+    if len(part) <= _LONG_VALUE:
+        return surprise.runs(_RUN)
+    return surprise.runs(_LONG_VALUE_RUN, max(2, _stride(part, _MAX_RUNS)))
 
 
 def _masked(exact: bytes, surprise: Surprise) -> Iterator[bytes]:
@@ -106,7 +108,7 @@ def _masked(exact: bytes, surprise: Surprise) -> Iterator[bytes]:
 def _folded(part: bytes) -> Iterator[bytes]:
     plain = views(part).folded
     surprise = Surprise(plain)
-    yield from surprise.runs(_run_rule(part), _stride(plain, _MAX_RUNS))
+    yield from _runs(surprise, part)
     if _LEAST_FOLDED <= len(plain) <= _MAX_WHOLE:
         # A value made of words alone has no surprising run.
         yield plain
@@ -117,7 +119,8 @@ def _folded(part: bytes) -> Iterator[bytes]:
         other = views(variant).folded
         if other != plain:
             stride = max(2, _stride(other, _MAX_VARIANT_RUNS))
-            yield from Surprise(other).runs(_VARIANT_RUN, stride)
+            found = Surprise(other).runs(_VARIANT_RUN, stride)
+            yield from (run for run in found if run not in plain)
     yield from _long_enough(_encoded_blocks(part))
     yield from _digests(part)
 
@@ -143,7 +146,7 @@ def _variants(part: bytes) -> Iterator[bytes]:
     yield escaped.encode("utf-8", "replace")
     yield html.escape(escaped).encode("utf-8", "replace")
     yield text.encode("ascii", "xmlcharrefreplace")
-    yield repr(part).encode()
+    yield repr(part)[2:-1].encode()
     percent = quote(part, safe="")
     yield percent.encode()
     yield quote(percent, safe="").encode()
@@ -163,7 +166,7 @@ def fold_unicode(text: str) -> str:
 
 def _encoded_blocks(part: bytes) -> Iterator[bytes]:
     stride = max(_BLOCK_STRIDE, _stride(part, _MAX_BLOCKS))
-    if len(part) <= _BLOCK_STRIDE * _DENSE_BLOCKS:
+    if len(part) <= _LONG_VALUE:
         stride = 1
     for block in Surprise(part).blocks(_BLOCK, stride):
         for encode in _ENCODERS:
@@ -221,12 +224,9 @@ _ENCODERS = (_hex, _base64, _base64_of_utf16, _base64_twice, _base32)
 
 
 def _digests(part: bytes) -> Iterator[bytes]:
-    """Unsalted hashes, also shortened to 12 hex digits, in hex and base64."""
+    """The head of unsalted hashes, in hex and base64; as short as digests are ever shown."""
     for data in {part, part.strip(), part.rstrip() + b"\n"}:
         for name in _DIGESTS:
             digest = hashlib.new(name, data, usedforsecurity=False)
-            text = digest.hexdigest().encode()
-            yield text[:_DIGEST_HEAD]
-            for at in range(_DIGEST_HEAD, len(text) - _DIGEST_STEP + 1, _DIGEST_STEP):
-                yield text[at : at + _DIGEST_STEP]
-            yield views(base64.b64encode(digest.digest())[:_DIGEST_STEP]).folded
+            yield digest.hexdigest()[:_DIGEST_HEAD].encode()
+            yield views(base64.b64encode(digest.digest())[:_DIGEST_HEAD_BASE64]).folded
