@@ -7,7 +7,6 @@ Commands::
 
     launch.py                 serve MCP on stdin and stdout (what the plugin manifest runs)
     launch.py install         install the locked packages, once for each lock and Python
-    launch.py tour            a minute's tour of the main job
     launch.py test [ARG...]   every test; the arguments go to tests/run.py
     launch.py cli ARG...      the command line, without installing it
     launch.py link            put that command line on the PATH as ~/.local/bin/secrets
@@ -47,12 +46,11 @@ MINIMUM = (3, 11)
 NEWER_NAMES = ("python3.14", "python3.13", "python3.12", "python3.11")
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME_LOCK = ROOT / "requirements.txt"
-TOUR_LOCK = ROOT / "requirements-tour.txt"
 TEST_LOCK = ROOT / "requirements-dev.txt"
 MARK = "# Written by secret-management: launch.py link"
 CONNECT_SECONDS = 25  # the client waits 30 s for a server
 KEEP_SECONDS = 30 * 24 * 3600  # unused environments of other releases
-USAGE = "usage: launch.py [install | tour | test ARG... | cli ARG... | link]"
+USAGE = "usage: launch.py [install | test ARG... | cli ARG... | link]"
 
 
 class LaunchError(Exception):
@@ -128,10 +126,18 @@ def build(lock: Path, *, deadline: float | None = None) -> Path:
         deadline: seconds after which to give up; with one, nothing is shown.
 
     Raises:
-        LaunchError: neither uv nor pip is there, the install failed or took too long, or the
-            place is taken by a folder that others can change.
+        LaunchError: neither uv nor pip is there, the install failed or took too long, the data
+            folder cannot be written, or the place is taken by a folder that others can change.
     """
     parent = data_folders()[0]
+    try:
+        return _build(lock, parent, deadline)
+    except OSError as error:
+        unusable = f"{error.filename or parent}: {error.strerror}; make room for the packages."
+        raise LaunchError(unusable) from None
+
+
+def _build(lock: Path, parent: Path, deadline: float | None) -> Path:
     parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     target = parent / environment_name(lock)
     with tempfile.TemporaryDirectory(prefix="new-", dir=parent) as new:
@@ -140,8 +146,8 @@ def build(lock: Path, *, deadline: float | None = None) -> Path:
         command = _installer(lock, packages)
         installed = _install(command, lock) if deadline is None else _hush(command, deadline)
         if not installed:
-            failed = "The packages could not be installed."
-            raise LaunchError(failed)
+            why = "" if deadline is None else f" To see why, run: {_command('install')}"
+            raise LaunchError("The packages could not be installed." + why)
         _publish(packages, target)
     _sweep(parent, keep=target)
     return target
@@ -213,8 +219,9 @@ def _sweep(parent: Path, keep: Path) -> None:
     """Remove what killed installs and former releases left, unless a process runs from it."""
     old = time.time() - KEEP_SECONDS
     for folder in (*parent.glob("env-*"), *parent.glob("new-*")):
-        if folder != keep and folder.lstat().st_mtime < old and _hold(folder, alone=True):
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another install was quicker
+            if folder != keep and folder.lstat().st_mtime < old and _hold(folder, alone=True):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _hold(folder: Path, *, alone: bool = False) -> bool:
@@ -258,14 +265,6 @@ def install(*locks: Path) -> list[Path]:
     return [find(lock) or build(lock) for lock in locks]
 
 
-def tour() -> int:
-    """Run the tour, with the real OpenBao server beside the runtime packages."""
-    enter(install(RUNTIME_LOCK, TOUR_LOCK))
-    from mcp_server.tour import main  # noqa: PLC0415 - importable only now
-
-    return main()
-
-
 def test(arguments: list[str]) -> int:
     """Replace this process by the test runner; its children find the same packages."""
     runtime, packages = install(RUNTIME_LOCK, TEST_LOCK)
@@ -292,7 +291,7 @@ def _run(arguments: list[str]) -> int:
 def link() -> int:
     """Write ``~/.local/bin/secrets``; touch nothing else, and no file this did not write."""
     place = Path.home() / ".local" / "bin" / "secrets"
-    if os.path.lexists(place) and (place.is_symlink() or MARK not in place.read_text("utf-8")):
+    if os.path.lexists(place) and not _is_our_link(place):
         raise LaunchError(f"{place} exists and was not written by this command; it stays as it is.")
     place.parent.mkdir(parents=True, exist_ok=True)
     new = place.with_name(f".secrets-{os.getpid()}")
@@ -303,6 +302,13 @@ def link() -> int:
     if str(place.parent) not in os.environ.get("PATH", "").split(os.pathsep):
         _say(f"Add {place.parent} to your PATH to use it.")
     return 0
+
+
+def _is_our_link(place: Path) -> bool:
+    try:
+        return not place.is_symlink() and MARK.encode() in place.read_bytes()
+    except OSError:
+        return False
 
 
 def _command(name: str) -> str:
@@ -321,7 +327,7 @@ def dispatch(arguments: list[str]) -> int:
         return test(rest)
     if name == "cli":
         return command_line(rest)
-    plain = {"serve": serve, "install": _install_runtime, "tour": tour, "link": link}
+    plain = {"serve": serve, "install": _install_runtime, "link": link}
     if rest or name not in plain:
         _say(USAGE)
         return 0 if name in {"-h", "--help", "help"} else 2

@@ -176,6 +176,66 @@ def test_the_link_runs_this_checkout_and_touches_no_foreign_file(tmp_path: Path)
     assert [path.name for path in place.parent.iterdir()] == ["secrets"]
 
 
+@pytest.mark.parametrize("kind", ["folder", "binary", "symbolic link"])
+def test_the_link_replaces_nothing_else(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / ".local/bin/secrets"
+    place.parent.mkdir(parents=True)
+    if kind == "folder":
+        place.mkdir()
+    elif kind == "binary":
+        place.write_bytes(b"\xff\x00")
+    else:
+        (tmp_path / "target").write_text(launch.MARK)
+        place.symlink_to(tmp_path / "target")
+    assert "stays as it is" in start(tmp_path, "link").stderr
+
+
+UV = """#!/bin/sh
+pwd > "$HOME/uv-ran"
+cat >> "$HOME/uv-ran"
+echo "$@" >> "$HOME/uv-ran"
+exit 1
+"""
+
+
+@pytest.fixture
+def with_uv(tmp_path: Path) -> Path:
+    """A home whose ``PATH`` has a uv that notes where and how it was started, and fails."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "uv").write_text(UV)
+    (tmp_path / "bin" / "uv").chmod(0o755)
+    return tmp_path
+
+
+def test_uv_reads_no_configuration_of_the_project_and_none_of_the_protocol(with_uv: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(LAUNCHER)],
+        env={"HOME": str(with_uv), "PATH": f"{with_uv / 'bin'}:/usr/bin:/bin"},
+        cwd=with_uv,
+        input="a frame of the client",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    folder, arguments = (with_uv / "uv-ran").read_text().splitlines()
+    assert folder == str(launch.ROOT)
+    for wanted in ("--require-hashes", "--no-deps", "--only-binary :all:", "--compile-bytecode"):
+        assert wanted in arguments
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("The packages could not be installed. To see why, run: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert list((with_uv / ".local/share/secret-management").iterdir()) == []
+
+
+def test_a_data_folder_that_cannot_be_written_is_one_clear_line(with_uv: Path) -> None:
+    (with_uv / ".local").write_text("a file where a folder should be")
+    done = start(with_uv, "install", PATH=str(with_uv / "bin"))
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert str(with_uv / ".local") in done.stderr
+
+
 def test_an_old_environment_goes_unless_a_process_runs_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,7 +275,7 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
     for lock, asked in [
         (launch.RUNTIME_LOCK, project["project"]["dependencies"]),
         (launch.TEST_LOCK, [*project["project"]["dependencies"], *groups["dev"]]),
-        (launch.TOUR_LOCK, groups["tour"]),
+        (launch.ROOT / "requirements-tour.txt", groups["tour"]),
     ]:
         locked = pins(lock)
         for requirement in map(Requirement, asked):
@@ -226,5 +286,6 @@ def test_the_locks_hold_what_the_project_asks_for() -> None:
 def test_tests_run_on_the_versions_that_users_get() -> None:
     tested = pins(launch.TEST_LOCK)
     assert {name: tested[name] for name in pins(launch.RUNTIME_LOCK)} == pins(launch.RUNTIME_LOCK)
-    assert {name: tested[name] for name in pins(launch.TOUR_LOCK)} == pins(launch.TOUR_LOCK)
+    toured = pins(launch.ROOT / "requirements-tour.txt")
+    assert {name: tested[name] for name in toured} == toured
     assert importlib.metadata.version("mcp") == tested["mcp"]
