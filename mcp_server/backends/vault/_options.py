@@ -147,6 +147,8 @@ def _path(options: Mapping[str, object], name: str) -> Path:
 
 def _seconds(options: Mapping[str, object], name: str) -> float:
     value = options.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value > _MAX_SECONDS:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = 0
+    if not 0 < value <= _MAX_SECONDS:  # also refuses NaN
         raise ConfigError(f"`{name}` of a vault store is a number of seconds up to 600.")
     return float(value)
