@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
-from mcp_server.backends import open_store
+from mcp_server.backends import open_store, schemes
 from mcp_server.backends.base import Backend
 from mcp_server.core.config import Config
 from mcp_server.core.errors import UnknownStoreError
@@ -46,6 +46,10 @@ class ConfiguredStores:
     def settings(self) -> tuple[StoreSettings, ...]:
         """All configured stores, in the order of the configuration."""
         return self._config.stores
+
+    def schemes(self) -> tuple[str, ...]:
+        """Every scheme that there is a backend for, configured or not."""
+        return schemes()
 
     def close(self) -> None:
         """Close what was opened."""

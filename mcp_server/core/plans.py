@@ -57,6 +57,18 @@ class Step:
     origin: str
     part: str = ""
 
+    @property
+    def words(self) -> str:
+        """The source in words; safe to show."""
+        if self.kind == "generate":
+            half = f", public half in {self.key}{PUBLIC_SUFFIX}" if self.origin in KEY_PAIRS else ""
+            return f"generated {self.origin}" + (f" of {self.part}" if self.part else "") + half
+        if self.kind == "copy":
+            return f"copy of {self.origin}"
+        if self.kind == "env":
+            return f"variable {self.origin}"
+        return f"file {self.origin} ({self.part})"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -110,11 +122,11 @@ class Operation:
             parts.append("in folder " + json.dumps(self.folder))
         if self.versions:
             parts.append("versions " + ", ".join(self.versions))
-        parts += [f"{step.key} = {_source_words(step)}" for step in self.steps]
+        parts += [f"{step.key} = {step.words}" for step in self.steps]
         parts += [f"drop {key}" for key in self.remove]
         if self.replace:
             parts.append("drop all other keys")
-        return "; ".join(parts + self._metadata_words())
+        return "; ".join(parts + self.metadata_words)
 
     @property
     def affects(self) -> str:
@@ -122,7 +134,9 @@ class Operation:
         state = f"now version {self.version}" if self.version else "does not exist yet"
         return "; ".join((state, *self.notes))
 
-    def _metadata_words(self) -> list[str]:
+    @property
+    def metadata_words(self) -> list[str]:
+        """Declared metadata that it sets."""
         if self.metadata is None:
             return []
         named = {"owner": self.metadata.owner, "schedule": self.metadata.schedule}
@@ -291,14 +305,3 @@ def _plan(plan_id: str, body: dict[str, object]) -> Plan:
         raw["metadata"] = Metadata(**{**metadata, "consumers": tuple(metadata["consumers"])})
     expires = datetime.fromisoformat(str(body["expires"]))
     return Plan(plan_id, Operation(**raw), expires, str(body["reason"]))
-
-
-def _source_words(step: Step) -> str:
-    if step.kind == "generate":
-        half = f", public half in {step.key}{PUBLIC_SUFFIX}" if step.origin in KEY_PAIRS else ""
-        return f"generated {step.origin}" + (f" of {step.part}" if step.part else "") + half
-    if step.kind == "copy":
-        return f"copy of {step.origin}"
-    if step.kind == "env":
-        return f"variable {step.origin}"
-    return f"file {step.origin} ({step.part})"

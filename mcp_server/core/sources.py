@@ -26,9 +26,11 @@ from mcp_server.core.sealed import Sealed, seal
 
 __all__ = [
     "RAW_KEY",
+    "EnvLine",
     "FileFormat",
     "FileValues",
     "SourceRules",
+    "env_lines",
     "file_stamp",
     "read_file",
     "read_variable",
@@ -109,6 +111,15 @@ class FileValues:
     skipped: tuple[str, ...] = field(default=())
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class EnvLine:
+    """One line of a ``.env`` file: its number, the variable, and the text, unquoted."""
+
+    number: int
+    name: str
+    text: str
+
+
 def file_stamp(path: Path) -> str:
     """Identity of a file's present content, without a hash or a size: inode and times."""
     try:
@@ -175,22 +186,35 @@ def format_of(path: Path, how: FileFormat = FileFormat.AUTO) -> FileFormat:
     return FileFormat.RAW
 
 
-def _read_env(content: bytes) -> FileValues:
+def env_lines(path: Path) -> tuple[tuple[EnvLine, ...], tuple[str, ...]]:
+    """The lines of a checked ``.env`` file that set a variable, and what was skipped.
+
+    For a file of references and plain settings; what holds values is read by ``read_file``.
+    """
+    return _env_lines(_read(path))
+
+
+def _env_lines(content: bytes) -> tuple[tuple[EnvLine, ...], tuple[str, ...]]:
     from dotenv.parser import parse_stream  # noqa: PLC0415 - loaded on first use
 
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise SourceError("A .env file is UTF-8 text.") from None
-    values: dict[str, Sealed] = {}
+    lines: list[EnvLine] = []
     skipped: list[str] = []
     for binding in parse_stream(io.StringIO(text)):
-        line = binding.original.line
+        number = binding.original.line
         if binding.error or (binding.key is not None and binding.value is None):
-            skipped.append(f"line {line}: not NAME=VALUE")
+            skipped.append(f"line {number}: not NAME=VALUE")
         elif binding.key is not None and binding.value is not None:
-            values[binding.key] = seal(binding.value.encode())
-    return FileValues(values, tuple(skipped))
+            lines.append(EnvLine(number, binding.key, binding.value))
+    return tuple(lines), tuple(skipped)
+
+
+def _read_env(content: bytes) -> FileValues:
+    lines, skipped = _env_lines(content)
+    return FileValues({line.name: seal(line.text.encode()) for line in lines}, skipped)
 
 
 def _from_tree(tree: dict[object, object]) -> FileValues:

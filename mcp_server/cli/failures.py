@@ -1,0 +1,42 @@
+"""What a failed verb says on standard error, and with which status it ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import ClassVar, Final
+
+from mcp_server.cli.paint import Paint
+from mcp_server.core.errors import ApprovalNeededError, ConfigError, InputError, SecretsError
+from mcp_server.core.incidents import contain
+
+__all__ = ["FAILED", "NEEDS_APPROVAL", "USAGE", "UsageError", "show"]
+
+FAILED: Final = 1
+USAGE: Final = 2
+NEEDS_APPROVAL: Final = 3
+
+
+class UsageError(InputError):
+    """The command line itself is wrong. What was typed is not repeated: it may be a value."""
+
+    code: ClassVar[str] = "USAGE"
+    default_next_step: ClassVar[str] = "See `secrets VERB --help`."
+
+
+def show(error: Exception) -> int:
+    """Print code, sentence and next step; an error nobody expected becomes an incident."""
+    known = contain(error)
+    paint = Paint.for_stream(sys.stderr, os.environ)
+    print(f"{paint.red(known.code)}: {known.message}", file=sys.stderr)
+    print(f"{paint.dim('Next:')} {known.next_step}", file=sys.stderr)
+    return status_of(known)
+
+
+def status_of(error: SecretsError) -> int:
+    """The exit status that stands for an error."""
+    if isinstance(error, ApprovalNeededError):
+        return NEEDS_APPROVAL
+    if isinstance(error, InputError) and not isinstance(error, ConfigError):
+        return USAGE
+    return FAILED
