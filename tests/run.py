@@ -143,6 +143,7 @@ def run(tier: Tier, seconds: float, extra: Sequence[str]) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="tier-") as scratch:
         report = Path(scratch) / "report.xml"
         options = ["-q", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}"]
+        options += ["--continue-on-collection-errors"]
         pytest = [sys.executable, "-P", "-m", "pytest", *options, *tier.selection, *extra]
         variables = environment(Path(scratch), os.environ)
         with _group(pytest, variables) as child:
