@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 
     from tests.live.harness.messages_api import Json, MessagesApi
 
-__all__ = ["OLDEST", "Client", "Finished", "Sandbox", "ask", "cache_folder", "install", "newest"]
+__all__ = [
+    "OLDEST",
+    "Client",
+    "Finished",
+    "Sandbox",
+    "ask",
+    "cache_folder",
+    "install",
+    "newest",
+    "npm_programs",
+]
 
 PACKAGE = "@anthropic-ai/claude-code"
 OLDEST = "2.1.197"
@@ -78,27 +88,27 @@ def newest() -> str:
 
 
 def install(version: str) -> Client:
-    """Install a version into the cache unless it is there already.
+    """Install a version into the cache unless it is there already."""
+    return Client(version, npm_programs(PACKAGE, version) / "claude")
 
-    The finished folder appears by one rename, so that parallel runs never see half of it.
+
+def npm_programs(package: str, version: str) -> Path:
+    """The folder of programs of one exact npm package, fetched unless it is in the cache.
+
+    The finished package appears by one rename, so that parallel runs never see half of it.
     """
-    final = cache_folder() / f"claude-code-{version}"
+    final = cache_folder() / f"{package.rpartition('/')[2]}-{version}"
     if not final.exists():
         final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = Path(tempfile.mkdtemp(dir=final.parent))
-        npm_install(scratch, f"{PACKAGE}@{version}")
+        quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
+        command = ["npm", "install", "--prefix", str(scratch), *quiet, f"{package}@{version}"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         try:
             scratch.rename(final)
         except OSError:  # another run was faster
             shutil.rmtree(scratch)
-    return Client(version, final / "node_modules" / ".bin" / "claude")
-
-
-def npm_install(folder: Path, package: str) -> None:
-    """``npm install`` one exact package into a folder of its own."""
-    quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
-    command = ["npm", "install", "--prefix", str(folder), *quiet, package]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return final / "node_modules" / ".bin"
 
 
 class Sandbox:
