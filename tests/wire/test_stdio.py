@@ -6,10 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,82 +14,9 @@ from mcp_server.core.guard import Guard
 from mcp_server.server import GuardedWire
 from tests.leaks.corpus import find
 from tests.wire.conftest import ERAS
+from tests.wire.pipes import REPOSITORY, ended, serving
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 CANARY = b"canary-Zq7vR2mK9xLw4Tn8"
-MODERN = {
-    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-    "io.modelcontextprotocol/clientCapabilities": {},
-    "io.modelcontextprotocol/clientInfo": {"name": "pipes", "version": "1.0.0"},
-}
-
-
-class Pipes:
-    """One server process and what went over its pipes, byte for byte."""
-
-    def __init__(self, process: subprocess.Popen[bytes], era: str) -> None:
-        self._process = process
-        self._modern = era == "auto"
-        self._last = 0
-        self.received = b""
-        if not self._modern:
-            hello = {
-                "protocolVersion": "2025-11-25",
-                "capabilities": {},
-                "clientInfo": {"name": "pipes", "version": "1.0.0"},
-            }
-            self.request("initialize", hello)
-            self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
-
-    def request(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
-        self._last += 1
-        if self._modern:
-            params = {**params, "_meta": MODERN}
-        self.send({"jsonrpc": "2.0", "id": self._last, "method": method, "params": params})
-        while True:
-            assert self._process.stdout is not None
-            line = self._process.stdout.readline()
-            assert line, "the server closed its output"
-            self.received += line
-            answer = json.loads(line)
-            if answer.get("id") == self._last:
-                return dict(answer)
-
-    def call(self, tool: str, **arguments: object) -> dict[str, Any]:
-        return self.request("tools/call", {"name": tool, "arguments": arguments})["result"]
-
-    def send(self, message: dict[str, Any]) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(message).encode() + b"\n")
-        self._process.stdin.flush()
-
-
-@contextmanager
-def serving(home: Path, era: str, *setup: str) -> Iterator[tuple[Pipes, subprocess.Popen[bytes]]]:
-    """The server as a process; ``setup`` is run in it before it serves."""
-    start = ";".join((*setup, "import sys; from mcp_server.server import main; sys.exit(main())"))
-    process = subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", start],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-    )
-    with process:
-        try:
-            yield Pipes(process, era), process
-        finally:
-            process.kill()
-
-
-def ended(process: subprocess.Popen[bytes]) -> bytes:
-    """Let the server end as clients do, by closing its input; what it said on standard error."""
-    assert process.stdin is not None
-    assert process.stderr is not None
-    process.stdin.close()
-    process.wait(20)
-    return process.stderr.read()
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -169,7 +93,7 @@ def test_starting_contacts_nothing_creates_nothing_and_loads_no_vendor_library(h
 def test_a_wrong_configuration_says_so_in_one_line(home: Path) -> None:
     path = home / "config" / "secret-management" / "config.yaml"
     path.write_text("stores: {x: {backend: memory}}\nsurprise: canary-Zq7vR2mK9xLw4Tn8\n")
-    ended = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "mcp_server"],
         input=b"",
         capture_output=True,
@@ -178,10 +102,10 @@ def test_a_wrong_configuration_says_so_in_one_line(home: Path) -> None:
         cwd=home,
         timeout=20,
     )
-    assert ended.returncode == 2
-    assert ended.stderr.startswith(b"CONFIG_INVALID")
-    assert str(path).encode() in ended.stderr
-    assert find(ended.stderr + ended.stdout, CANARY) == []
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"CONFIG_INVALID")
+    assert str(path).encode() in done.stderr
+    assert find(done.stderr + done.stdout, CANARY) == []
 
 
 @pytest.mark.anyio
