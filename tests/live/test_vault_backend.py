@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,6 +231,39 @@ def test_a_root_token_is_warned_about(vault: VaultBackend) -> None:
     assert identity.missing == ()
 
 
+def test_a_mount_of_the_other_version_is_noticed_before_anything_is_written(
+    bao: Bao, tmp_path: Path
+) -> None:
+    swapped = opened(bao.address, bao.root_token, tmp_path, mounts={"secret": 1, "team/kv": 2})
+    for mount in ("secret", "team/kv"):
+        ref = Ref.parse(f"vault://{mount}/swapped")
+        with pytest.raises(ConfigError, match="KV version"):
+            swapped.put(ref, change({"k": b"1"}), ACT)
+    for call in (
+        lambda: swapped.fetch(Ref.parse("vault://secret/x"), ACT),
+        lambda: swapped.describe(Ref.parse("vault://secret/x"), ACT),
+        lambda: listed(swapped, "vault://secret"),
+    ):
+        with pytest.raises(ConfigError, match="KV version"):
+            call()
+    right = opened(bao.address, bao.root_token, tmp_path)
+    names = {
+        entry.name for mount in ("secret", "team/kv") for entry in listed(right, f"vault://{mount}")
+    }
+    assert not names & {"swapped", "data"}
+
+
+def test_without_mounts_the_status_proposes_what_the_login_sees(bao: Bao, tmp_path: Path) -> None:
+    policy = [
+        'path "team/kv/x" { capabilities = ["read"] }',
+        'path "secret/data/x" { capabilities = ["read"] }',
+    ]
+    token = bao.token("\n".join(policy), no_default_policy=False)
+    identity = opened(bao.address, token, tmp_path, mounts={}).identity()
+    assert identity.missing == ()
+    assert any("`mounts: {secret: 2, team/kv: 1}`" in warning for warning in identity.warnings)
+
+
 def test_a_login_that_may_not_look_itself_up_is_an_error_with_a_next_step(
     bao: Bao, tmp_path: Path
 ) -> None:
@@ -307,7 +341,14 @@ def test_a_sealed_or_stopped_server_is_an_error_and_not_an_absent_secret(tmp_pat
 
 def test_a_lost_reply_is_told_and_the_journal_says_that_it_failed(tmp_path: Path) -> None:
     ref = Ref.parse("vault://secret/app")
-    with hostile_server(lambda connection, _number: connection.close()) as server:
+
+    def lose_the_reply(connection: socket.socket, number: int) -> None:
+        if number == 1:
+            connection.sendall(reply("200 OK", b"{}"))  # the version of the mount
+        else:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with hostile_server(lose_the_reply) as server:
         vault = opened(server.address, "s.token", tmp_path, timeout=2)
         for options in ({"replace": True}, {"expected": "3"}, {"expected": "0"}):
             with pytest.raises(OutcomeUnknownError):
@@ -322,8 +363,8 @@ def test_values_that_were_written_are_not_called_unwritten_when_metadata_fails(
     written = reply("200 OK", b'{"data":{"version":4,"created_time":""}}')
     denied = reply("403 Forbidden", b"{}")
 
-    def deny_metadata(connection: object, number: int) -> None:
-        connection.sendall(written if number == 1 else denied)
+    def deny_metadata(connection: socket.socket, number: int) -> None:
+        connection.sendall({1: reply("200 OK", b"{}"), 2: written}.get(number, denied))
 
     with hostile_server(deny_metadata) as server:
         vault = opened(server.address, "s.token", tmp_path, timeout=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -456,13 +457,20 @@ def test_many_threads_share_a_few_connections(bao: Bao, tmp_path: Path) -> None:
     assert len(kv2._session._transport._idle) <= 2
 
 
-def test_only_the_named_authority_is_trusted(tmp_path: Path) -> None:
+def test_only_the_named_authority_is_trusted_and_no_key_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     certificate, key = _certificate(tmp_path)
     with inmem_bao(tls=(certificate, key)) as server:
         server.mount_kv("secret", 2)
+        monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys.log"))
         kv2 = opened(server, tmp_path, server.root_token, ca_file=certificate).kv2("secret")
+        used = []
         for turn in (1, 2, 3):
-            assert kv2.write("tls", {"k": b"1"}).version == turn
+            assert kv2.write("tls", {"k": b"1" * 100_000}).version == turn
+            used += kv2._session._transport._idle
+        assert len(used) == 3
+        assert len(set(used)) == 1, "a kept connection was not used again"
         with pytest.raises(UnreachableError, match="not trusted"):
             opened(server, tmp_path, server.root_token).kv2("secret").read("tls")
         by_number = server.address.replace("localhost", "127.0.0.1")
@@ -472,6 +480,9 @@ def test_only_the_named_authority_is_trusted(tmp_path: Path) -> None:
         plain = VaultSettings(server.address.replace("https", "http"), mounts=MOUNTS)
         with pytest.raises(StoreError):
             client_of(plain, TokenFromFile(tmp_path / "token")).kv2("secret").read("tls")
+    assert not (tmp_path / "keys.log").exists()
+    ssl.create_default_context()
+    assert (tmp_path / "keys.log").exists(), "the variable works, so its file would have shown"
 
 
 def test_the_servers_audit_log_names_the_session_and_no_path_leaves_its_mount(

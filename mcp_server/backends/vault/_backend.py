@@ -25,6 +25,7 @@ from mcp_server.core.model import (
 )
 from mcp_server.core.ports import Session, StoreSettings
 from mcp_server.core.refs import Ref
+from mcp_server.core.text import clean
 
 __all__ = ["VaultBackend"]
 
@@ -132,12 +133,13 @@ class VaultBackend(Backend):
 
     def _identity(self) -> Identity:
         info = self._client.token_info()
+        warnings = [*_warnings(info), *self._unconfigured()]
+        missing: tuple[str, ...] = ()
         try:
-            acl = self._client.acl()
+            missing = self._missing(self._client.acl())
         except PermissionDeniedError:
-            hidden = "This login may not see its own permissions (sys/internal/ui/resultant-acl)."
-            return Identity(info.display_name, info.expires, (*_warnings(info), hidden))
-        return Identity(info.display_name, info.expires, _warnings(info), self._missing(acl))
+            warnings.append("Its own permissions are hidden (sys/internal/ui/resultant-acl).")
+        return Identity(info.display_name, info.expires, tuple(warnings), missing)
 
     def _describe(self, ref: Ref) -> Description:
         engine, path = self._engine(ref)
@@ -157,6 +159,7 @@ class VaultBackend(Backend):
 
     def _put(self, ref: Ref, raw: Mapping[str, bytes], change: Change) -> Written:
         engine, path = self._engine(ref)
+        self._client.confirm_version(self._client.locate(ref.path).mount)
         return engine.put(ref, path, raw, change)
 
     def _delete(self, ref: Ref, removal: Removal) -> Written:
@@ -179,6 +182,14 @@ class VaultBackend(Backend):
         start = f"{path}/" if path else ""
         below = [mount for mount in self._mounts if mount.startswith(start)]
         return {f"{mount[len(start) :].partition('/')[0]}/" for mount in below}
+
+    def _unconfigured(self) -> tuple[str, ...]:
+        """A proposal where no mount is configured yet."""
+        if self._mounts:
+            return ()
+        found = self._client.discover_mounts()
+        seen = ", ".join(f"{clean(name)}: {version}" for name, version in sorted(found.items()))
+        return (f"No mounts are configured. This login sees `mounts: {{{seen}}}`.",)
 
     def _missing(self, acl: Acl) -> tuple[str, ...]:
         return tuple(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Connection", "RawReply", "RawRequest", "TooLargeError", "connect"]
 
 _CHUNK = 64 * 1024
+_TLS_RECORD = 16 * 1024
 
 
 class TooLargeError(Exception):
@@ -81,8 +82,7 @@ class Connection:
             TooLargeError: The reply is longer than ``max_body``.
         """
         self.reusable = False
-        self._sock.settimeout(_remaining(deadline))
-        self._sock.sendall(_serialize(request, self._authority))
+        self._send(_serialize(request, self._authority), deadline)
         stream = _DeadlineReader(self._sock, deadline)
         # HTTPResponse asks its socket for makefile() and nothing else.
         response = HTTPResponse(cast("socket.socket", stream), method=request.method)
@@ -94,6 +94,12 @@ class Connection:
         self.reusable = not response.will_close
         self.idle_since = time.monotonic()
         return RawReply(response.status, response.headers.get_content_type(), body)
+
+    def _send(self, content: bytes, deadline: float) -> None:
+        # In parts: over TLS each part of a large body would have the whole time-out.
+        for start in range(0, len(content), _TLS_RECORD):
+            self._sock.settimeout(_remaining(deadline))
+            self._sock.sendall(content[start : start + _TLS_RECORD])
 
     def is_quiet(self) -> bool:
         """Whether an idle connection still stands: nothing to read, not even its end."""

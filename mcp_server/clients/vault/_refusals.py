@@ -13,6 +13,7 @@ from typing import Final
 
 from mcp_server.core.errors import (
     AuthenticationError,
+    ConfigError,
     ConflictError,
     LimitError,
     NotFoundError,
@@ -27,7 +28,7 @@ from mcp_server.core.errors import (
     UnsupportedError,
 )
 
-__all__ = ["refusal"]
+__all__ = ["refusal", "wrong_version"]
 
 _BY_STATUS: Final[dict[int, type[SecretsError]]] = {
     401: AuthenticationError,
@@ -73,12 +74,26 @@ def _known_sentence(status: int, body: bytes) -> SecretsError | None:
         return _known_bad_request(body)
     if status == 403 and b"invalid token" in body:  # noqa: PLR2004 - newer Vault says so
         return AuthenticationError()
-    if status == 404 and b"no handler for route" in body:  # noqa: PLR2004
+    return _known_absence(body) if status == 404 else None  # noqa: PLR2004
+
+
+def _known_absence(body: bytes) -> SecretsError | None:
+    if b"no handler for route" in body:
         return NotFoundError(
             "The store has no such mount.",
             next_step="Check `mounts` and `namespace` in the store's configuration.",
         )
+    if b"Invalid path for a versioned K/V secrets engine" in body:
+        return wrong_version()
     return None
+
+
+def wrong_version() -> ConfigError:
+    """The mount is there and speaks another KV version."""
+    return ConfigError(
+        "The mount has another KV version than the configuration says; nothing was written.",
+        next_step="Correct the version, 1 or 2, under `mounts` in the store's configuration.",
+    )
 
 
 def _known_bad_request(body: bytes) -> SecretsError | None:

@@ -49,7 +49,7 @@ class VaultSettings:
             They stand in the configuration so that no right on ``sys/mounts`` is needed.
         namespace: Sent as ``X-Vault-Namespace``.
         ca_file: PEM bundle that alone is trusted; ``None`` means the system's.
-        connect_timeout: Seconds for each address of the host, TCP and TLS together.
+        connect_timeout: Seconds for TCP, for each address of the host, and again for TLS.
         read_timeout: Seconds from the start of a request to the last byte of its reply.
         max_body: Bytes, of a request as of a reply.
         pool_size: Connections at most; more callers wait, at most ``read_timeout``.

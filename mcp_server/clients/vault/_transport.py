@@ -154,7 +154,14 @@ def _lost(request: RawRequest, error: StoreError) -> StoreError:
 
 
 def _tls_context(settings: VaultSettings) -> ssl.SSLContext:
+    # Not create_default_context(): it writes session keys to the file that SSLKEYLOGFILE names.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if settings.ca_file is None:
+        context.load_default_certs()
+        return context
     try:
-        return ssl.create_default_context(cafile=settings.ca_file)
+        context.load_verify_locations(settings.ca_file)
     except OSError:
         raise ConfigError("The file named by `ca_file` is not a readable PEM bundle.") from None
+    return context

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from mcp_server.clients.vault._json import JsonObject, section, text
 from mcp_server.clients.vault._paths import Location, locate
+from mcp_server.clients.vault._refusals import wrong_version
 from mcp_server.clients.vault._session import Call, Session, admin
 from mcp_server.clients.vault._settings import VaultSettings
 from mcp_server.clients.vault.auth import Login, TokenInfo
 from mcp_server.clients.vault.kv1 import KvV1
 from mcp_server.clients.vault.kv2 import KvV2
+from mcp_server.core.errors import NotFoundError, PermissionDeniedError
 
 __all__ = ["Acl", "Health", "VaultClient"]
 
@@ -63,6 +65,7 @@ class VaultClient:
     def __init__(self, settings: VaultSettings, login: Login) -> None:
         self.settings = settings
         self._session = Session(settings, login)
+        self._confirmed: set[str] = set()
         self._kv1 = {m: KvV1(self._session, m) for m, v in settings.mounts.items() if v == 1}
         self._kv2 = {
             m: KvV2(self._session, m)
@@ -85,6 +88,26 @@ class VaultClient:
     def kv2(self, mount: str) -> KvV2:
         """A configured mount of version 2."""
         return self._kv2[mount]
+
+    def confirm_version(self, mount: str) -> None:
+        """Ask, once, whether a mount has the configured version: before a first write to it.
+
+        A v2 write to a v1 mount would succeed, in the wrong place. Needs no policy but any right
+        in the mount; where the server does not answer, the configuration counts.
+
+        Raises:
+            ConfigError: It has the other version; nothing was written.
+        """
+        if mount in self._confirmed:
+            return
+        try:
+            _, reply = self._session.call(Call("GET", f"sys/internal/ui/mounts/{mount}"))
+        except (PermissionDeniedError, NotFoundError):
+            reply = {}
+        actual = _kv_version(section(reply, "data"))
+        if actual is not None and actual != self.settings.mounts[mount]:
+            raise wrong_version()
+        self._confirmed.add(mount)
 
     def health(self) -> Health:
         """Ask for the state of the server; a sealed one is an answer, not an error."""
@@ -121,16 +144,18 @@ class VaultClient:
         """
         _, reply = self._session.call(Call("GET", "sys/internal/ui/mounts"))
         mounts = section(section(reply, "data"), "secret")
-        described = {name.rstrip("/"): section(mounts, name) for name in mounts}
-        return {
-            name: 2 if text(section(mount, "options"), "version") == "2" else 1
-            for name, mount in described.items()
-            if mount.get("type") == "kv"
-        }
+        found = {name.rstrip("/"): _kv_version(section(mounts, name)) for name in mounts}
+        return {name: version for name, version in found.items() if version is not None}
 
     def close(self) -> None:
         """Close the idle connections."""
         self._session.close()
+
+
+def _kv_version(mount: JsonObject) -> int | None:
+    if mount.get("type") != "kv":
+        return None
+    return 2 if text(section(mount, "options"), "version") == "2" else 1
 
 
 def _capabilities(paths: JsonObject) -> dict[str, frozenset[str]]:

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from mcp_server.clients.vault import kv
 from mcp_server.clients.vault._json import Json, section, value_bytes, value_text
+from mcp_server.clients.vault._refusals import wrong_version
 from mcp_server.clients.vault._session import Call, Session
 from mcp_server.clients.vault.kv import KvRead
 from mcp_server.core.errors import NotFoundError
@@ -38,6 +39,8 @@ class KvV1:
         where = self._path(path).rstrip("/")
         call = Call("LIST", where, folder=True, accept=frozenset({404}))
         status, reply = self._session.call(call)
+        if reply.get("warnings"):
+            raise wrong_version()
         return () if status == 404 else kv.read_names(section(reply, "data"))  # noqa: PLR2004
 
     def write(self, path: str, values: Mapping[str, bytes]) -> None:

@@ -289,6 +289,16 @@ def test_nobody_listening_is_unreachable_and_nothing_was_changed(token_file: Pat
             vault.kv2("secret").write("app/db", {"k": b"v"})
 
 
+def test_a_server_that_stops_reading_does_not_hold_a_large_write(token_file: Path) -> None:
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen()
+        server = Hostile(f"http://127.0.0.1:{deaf.getsockname()[1]}")
+        with client(server, token_file) as vault, pytest.raises(OutcomeUnknownError):
+            vault.kv2("secret").write("app/db", {"k": b"v" * 8_000_000})
+
+
 def test_more_callers_than_connections_wait_and_give_up_in_time(token_file: Path) -> None:
     with (
         hostile_server(silent) as server,
