@@ -97,7 +97,7 @@ class KeyStore:
         for find in (self._from_file, self._from_keyring):
             identity = find()
             if identity is not None:
-                seal(identity)
+                _tell_guard(identity)
                 yield identity
 
     def obtain(self, make: Callable[[], bytes]) -> bytes:
@@ -117,7 +117,7 @@ class KeyStore:
             return self._keep(make()) if identity is None else identity
 
     def _keep(self, identity: bytes) -> bytes:
-        seal(identity)
+        _tell_guard(identity)
         if not self._to_keyring(identity.decode()):
             files.create(self._file, identity)
         return identity
@@ -158,6 +158,13 @@ class KeyStore:
             self._resting_until = time.monotonic() + _REST
             return None
         return answer[0]
+
+
+def _tell_guard(identity: bytes) -> None:
+    """Register what is secret: not the comments, whose date and public key appear in receipts."""
+    for line in identity.splitlines():
+        if not line.startswith(b"#"):
+            seal(line)
 
 
 def _refuse_shared(info: os.stat_result) -> None:
