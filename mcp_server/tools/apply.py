@@ -11,7 +11,7 @@ is generated, staged or claimed, because asking makes the client call again.
 import re
 from typing import Annotated, Final
 
-from mcp.server.elicitation import AcceptedElicitation
+from mcp.server.elicitation import AcceptedElicitation, CancelledElicitation
 from mcp.server.mcpserver import Context, Elicit, ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ClientCapabilities, ElicitationCapability, FormElicitationCapability
@@ -58,7 +58,10 @@ def make(engine: Engine) -> Tool:
         answer: Annotated[ElicitationResult[Approval], Resolve(ask)],
         ctx: Context,
     ) -> ChangeReceipt:
-        channel = _channel(ctx)
+        # A client that declares forms and has nobody to show one to cancels at once (2.1.197 in
+        # print mode does). That is no person's no: the plan stays, for who can decide.
+        unanswered = isinstance(answer, CancelledElicitation)
+        channel = None if unanswered else _channel(ctx)
         yes = isinstance(answer, AcceptedElicitation) and answer.data.approve
         return await in_thread(lambda: _end(broker, plan, (change, affects), channel, yes=yes))
 
