@@ -46,8 +46,8 @@ __all__ = ["Broker", "Channel"]
 Result = TypeVar("Result")
 _APPLY_NEXT = (
     "Show the plan to the user, then call secrets_apply with exactly this plan, change and affects;"
-    " where nobody can be asked, a person runs `secrets apply {plan}` in a terminal, or the operator"
-    " adds a standing grant."
+    " where nobody can be asked, a person runs `secrets apply {plan}` in a terminal, or the"
+    " operator adds a standing grant."
 )
 _DONE_NEXT = "Describe it with secrets_read {ref}, or use it: secrets run --env NAME={ref} -- CMD."
 
