@@ -92,6 +92,7 @@ def serving(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=home,
+        start_new_session=True,
         env={**os.environ, **(environment or {}), "PYTHONPATH": str(REPOSITORY)},
     )
     with process:
