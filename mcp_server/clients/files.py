@@ -73,11 +73,8 @@ def open_regular(path: Path) -> int | None:
     return descriptor
 
 
-def replace(path: Path, data: bytes) -> os.stat_result:
+def replace(path: Path, data: bytes) -> None:
     """Put ``data`` in the place of ``path``; call it under a lock of the caller's.
-
-    Returns:
-        What ``stat`` says of the new file.
 
     Raises:
         LimitError: The disk is full; the old file stands as it was.
@@ -85,14 +82,13 @@ def replace(path: Path, data: bytes) -> os.stat_result:
         PermissionDeniedError, StoreError: It cannot be written; the old file stands as it was.
     """
     with translated():
-        partial, info = _write_beside(path, data)
+        partial = _write_beside(path, data)
         try:
             partial.rename(path)
         except OSError:
             partial.unlink(missing_ok=True)
             raise
     _make_folder_durable(path.parent)
-    return info
 
 
 def create(path: Path, data: bytes) -> bool:
@@ -106,7 +102,7 @@ def create(path: Path, data: bytes) -> bool:
     """
     with translated():
         _make_folder(path.parent)
-        partial, _ = _write_beside(path, data)
+        partial = _write_beside(path, data)
         try:
             os.link(partial, path)
         except FileExistsError:
@@ -176,7 +172,7 @@ def _taken(descriptor: int) -> bool:
     return True
 
 
-def _write_beside(path: Path, data: bytes) -> tuple[Path, os.stat_result]:
+def _write_beside(path: Path, data: bytes) -> Path:
     """Write a durable file that awaits its name. One that a killed process left is removed."""
     partial = path.with_name(f".{path.name}.part")
     partial.unlink(missing_ok=True)
@@ -187,13 +183,13 @@ def _write_beside(path: Path, data: bytes) -> tuple[Path, os.stat_result]:
         while rest:
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
-        return partial, os.fstat(descriptor)
     except OSError:
         with suppress(OSError):
             partial.unlink()
         raise
     finally:
         os.close(descriptor)
+    return partial
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 The file is in the format of age-keygen, so ``SOPS_AGE_KEY_FILE=… sops decrypt …`` opens the
 store. From the keyring, ``SOPS_AGE_KEY_CMD`` does, with the keyring's own tool as the command.
-What is kept is handed through as it is; nothing here knows what a key looks like.
+What is kept is handed through as it is: lines, some of them ``#`` comments.
 
 Of the PyPI package keyring only the operating system's own stores are used: the Secret Service
 of freedesktop.org, which GNOME and KDE implement, and the macOS Keychain. Its plug-in discovery
@@ -164,6 +164,13 @@ def _tell_guard(identity: bytes) -> None:
     """Register what is secret: not the comments, whose date and public key appear in receipts."""
     for line in identity.splitlines():
         if not line.startswith(b"#"):
+            seal(line)
+
+
+def _announce(identity: bytes) -> None:
+    """Let the egress guard learn of every line that is no comment."""
+    for line in identity.splitlines():
+        if line and not line.startswith(b"#"):
             seal(line)
 
 

@@ -52,6 +52,7 @@ class _Loaded:
     stamp: Stamp
     document: Document
     contents: Contents
+    verified: bool = False
 
 
 class LocalBackend(Backend):
@@ -103,11 +104,11 @@ class LocalBackend(Backend):
         self._keep = options.versions
         self._lock = Lock()
         self._loaded: _Loaded | None = None
-        self._verified: Stamp | None = None
 
     def close(self) -> None:
-        """Forget what was read."""
+        """Forget what was read, the key included."""
         self._loaded = None
+        self._keys.forget()
 
     def _identity(self) -> Identity:
         loaded = self._load()
@@ -171,11 +172,11 @@ class LocalBackend(Backend):
 
     def _decrypt(self, loaded: _Loaded) -> Decrypted:
         opened = sops.decrypt(loaded.document, self._keys.unwrap)
-        self._verified = loaded.stamp
+        loaded.verified = True
         return opened
 
     def _values(self, loaded: _Loaded, name: str, number: str) -> dict[str, bytes]:
-        if self._verified != loaded.stamp:
+        if not loaded.verified:
             self._decrypt(loaded)
         data_key = self._keys.unwrap(loaded.document.metadata)
         return {
@@ -191,7 +192,7 @@ class LocalBackend(Backend):
         before = Contents({}, {}) if previous is None else read_contents(previous.tree)
         after = change(Edit(before, ref.path, now))
         data = self._encrypt(previous, write_contents(after), now)
-        self._verified = self._file.replace(data, None if loaded is None else loaded.stamp)
+        self._file.replace(data, None if loaded is None else loaded.stamp)
         return _written(ref, after.records.get(ref.path), now)
 
     def _encrypt(self, previous: Decrypted | None, tree: Map, now: datetime) -> bytes:

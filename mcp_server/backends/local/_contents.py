@@ -53,6 +53,7 @@ _FORMAT: Final = Leaf.of(1)
 _STATES: Final = {state.value: state for state in (State.LIVE, State.DELETED, State.DESTROYED)}
 _BASE64: Final = "base64"
 _EMPTY: Final = "empty"
+_WRAPPED: Final = ({_BASE64}, {_EMPTY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def read_value(node: Node) -> bytes:
     match node:
         case Leaf(Kind.COMMENT):
             raise _misfit()
-        case Leaf(data=data) if data:
+        case Leaf(data=data):
             return data
         case {"base64": Leaf(Kind.TEXT, data)}:
             return _unbase64(data)
@@ -230,7 +231,25 @@ def _version_entry(version: Version) -> Map:
 
 
 def _versions_of(node: Node) -> dict[str, Map]:
-    return {number: _map(values) for number, values in _map(node).items()}
+    return {number: _values_of(values) for number, values in _map(node).items()}
+
+
+def _values_of(node: Node) -> Map:
+    """Refuse forms that the MAC does not see: empty texts, nulls, empty maps and lists."""
+    values = _map(node)
+    if not all(map(_is_value, values.values())):
+        raise _misfit()
+    return values
+
+
+def _is_value(node: Node) -> bool:
+    if isinstance(node, dict):
+        return set(node) in _WRAPPED and all(_is_leaf(child) for child in node.values())
+    return _is_leaf(node)
+
+
+def _is_leaf(node: Node) -> bool:
+    return isinstance(node, Leaf) and bool(node.data)
 
 
 def _places(records: Mapping[str, Record]) -> dict[str, set[str]]:

@@ -33,11 +33,6 @@ class Stamp:
     modified_ns: int
     tail: bytes
 
-    @classmethod
-    def of(cls, info: os.stat_result, tail: bytes) -> Stamp:
-        """The stamp of a file with this ``stat`` and this end."""
-        return cls(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, tail[-_TAIL:])
-
 
 class StoreFile:
     """One file.
@@ -86,7 +81,7 @@ class StoreFile:
         with files.locked(self._path.with_name(f".{self._path.name}.lock"), _LOCK_SECONDS):
             yield
 
-    def replace(self, data: bytes, seen: Stamp | None) -> Stamp:
+    def replace(self, data: bytes, seen: Stamp | None) -> None:
         """Put ``data`` in its place; the caller holds the lock.
 
         Args:
@@ -101,7 +96,7 @@ class StoreFile:
         """
         if self.look() != seen:
             raise ConflictError("The store's file changed in between; nothing was written.")
-        return Stamp.of(files.replace(self._path, data), data)
+        files.replace(self._path, data)
 
     @contextmanager
     def _opened(self) -> Iterator[int | None]:
@@ -116,4 +111,5 @@ class StoreFile:
 
 def _stamp(descriptor: int) -> Stamp:
     info = os.fstat(descriptor)
-    return Stamp.of(info, os.pread(descriptor, _TAIL, max(0, info.st_size - _TAIL)))
+    tail = os.pread(descriptor, _TAIL, max(0, info.st_size - _TAIL))
+    return Stamp(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, tail)

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from mcp_server.clients.keystore import KeyStore
-from mcp_server.core.errors import AuthenticationError, ConfigError, InputError
+from mcp_server.core.errors import AuthenticationError, ConfigError, CorruptError, InputError
 from mcp_server.formats.sops import Metadata, Recipient, age
 
 __all__ = ["Keys"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """A kept identity, or several: public keys, and the function that unwraps for them."""
+
+    public: tuple[str, ...]
+    unwrap: Callable[[Metadata], bytes]
+
+    def opens(self, metadata: Metadata) -> bool:
+        return any(entry.kind == age.KIND and entry.id in self.public for entry in metadata.entries)
+
 
 _NO_KEY = "Put the key back (age-key.txt or the OS keyring, unlocked), or use the recovery key."
 
@@ -28,30 +41,40 @@ class Keys:
     def __init__(self, kept: KeyStore, recovery: str | None) -> None:
         self._kept = kept
         self._recovery = recovery
-        self._own: tuple[str, Callable[[Metadata], bytes]] | None = None
+        self._own: _Own | None = None
 
     def unwrap(self, metadata: Metadata) -> bytes:
         """The data key of a document.
 
         Raises:
             AuthenticationError: No identity here opens it.
+            CorruptError: One should and does not.
             ConfigError: The key file is not usable.
             UnsupportedError: The data key is shared out over several key groups.
         """
         own = self._own
-        if own is not None and _names(metadata, own[0]):
-            return own[1](metadata)
+        if own is None or not own.opens(metadata):
+            own = self._own = self._find(metadata)
+        try:
+            return own.unwrap(metadata)
+        except AuthenticationError:
+            raise CorruptError("The store's data key is damaged; nothing was delivered.") from None
+
+    def _find(self, metadata: Metadata) -> _Own:
         for identity in self._kept.identities():
-            candidate = _usable(identity)
-            if _names(metadata, candidate[0]):
-                self._own = candidate
-                return candidate[1](metadata)
+            own = _usable(identity)
+            if own.opens(metadata):
+                return own
         raise AuthenticationError("No key of this user opens the store.", next_step=_NO_KEY)
 
     def recipients(self, now: datetime) -> list[Recipient]:
         """Whom a new document is encrypted to; makes this user's key if there is none."""
         identity = self._kept.obtain(lambda: _key_file(now))
-        return [_recipient(_usable(identity)[0]), *self.to_add()]
+        return [_recipient(_usable(identity).public[0]), *self.to_add()]
+
+    def forget(self) -> None:
+        """Read the identity anew when it is needed next."""
+        self._own = None
 
     def to_add(self) -> list[Recipient]:
         """The recovery recipient, if there is one."""
@@ -63,7 +86,7 @@ class Keys:
         Raises:
             ConfigError: The document has such a recipient.
         """
-        known = {self._own[0] if self._own else None, self._recovery}
+        known = {*(self._own.public if self._own else ()), self._recovery}
         if any(entry.kind != age.KIND or entry.id not in known for entry in metadata.entries):
             raise ConfigError(
                 "The store's file has a recipient that the configuration does not name.",
@@ -71,13 +94,11 @@ class Keys:
             )
 
 
-def _names(metadata: Metadata, public: str) -> bool:
-    return any(entry.kind == age.KIND and entry.id == public for entry in metadata.entries)
-
-
-def _usable(identity: bytes) -> tuple[str, Callable[[Metadata], bytes]]:
+def _usable(identity: bytes) -> _Own:
+    lines = [line for line in map(bytes.strip, identity.splitlines()) if line]
+    keys = [line for line in lines if not line.startswith(b"#")]
     try:
-        return age.public_key(identity), age.unwrap(identity)
+        return _Own(tuple(map(age.public_key, keys)), age.unwrap(identity))
     except InputError:
         raise ConfigError(
             "What is kept as the key of the local store is no age X25519 secret key.",
