@@ -40,7 +40,7 @@ def _frames() -> dict[str, list[bytes]]:
     inner = "\n".join(text.decode() for text in texts[:60])
     return {
         "2 KB": near,
-        "2 KB, not ASCII": [text for text in texts if not text.isascii()][:20],
+        "not ASCII": [text for text in texts if not text.isascii()][:20],
         "64 KB": [frame(inner[at : at + 20_000]) for at in range(0, 60_000, 20_000)],
     }
 

@@ -79,7 +79,8 @@ def _text(value: bytes) -> str:
 
 def _core(value: bytes) -> str:
     """The longest stretch without white space, quotes, brackets or URL punctuation."""
-    return max(re.findall(r"[^\s\"'\\{}\[\],:@\x00]+", _text(value)), key=len)
+    runs: list[str] = re.findall(r"[^\s\"'\\{}\[\],:@\x00]+", _text(value))
+    return max(runs, key=len)
 
 
 def _part(value: bytes) -> int:

@@ -30,7 +30,7 @@ _MAX_BYTES = 16 << 20
 _PERCENT = re.compile(rb"%[0-9A-Fa-f]{2}")
 _ENTITY = re.compile(rb"&(?:amp;)*(?:#|[A-Za-z]{2,6};)")
 _CODE = re.compile(
-    r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|u\{([0-9A-Fa-f]{1,6})\})"
+    r"(?<!\\)\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|U([0-9A-Fa-f]{8})|u\{([0-9A-Fa-f]{1,6})\})"
 )
 _LAST_CODE_POINT = 0x10FFFF
 _ASCII = bytes(range(0x80))

@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Needles", "fold_unicode", "needles"]
 
-_RUN = Rule(6, 180, 16)
-_LONG_VALUE_RUN = Rule(8, 180, 16)
-_SHORT_RUN = Rule(4, 110, 16)
+_RUN = Rule(6, 155, 10)
+_LONG_VALUE_RUN = Rule(8, 180, 12)
+# What must remain of a run once its quotes and separators are dropped.
+_SHOWN_RUN = Rule(4, 130, 16)
+_SHORT_RUN = Rule(4, 110, 10)
 _LEAST_BESIDE_MASK = 80
 _VARIANT_RUN = Rule(8, 240, 32)
 _BLOCK = Rule(9, 270, 48)
@@ -80,13 +82,24 @@ def needles(value: bytes, generated_bits: int | None) -> Needles:
 def _exact(part: bytes) -> Iterator[bytes]:
     exact = views(part).exact
     surprise = Surprise(exact)
-    for run in _runs(surprise, part):
-        # The folded view finds the others, in any case.
-        if not run.isalnum():
-            yield run
+    yield from _exact_runs(part)
+    if _LEAST_FOLDED <= len(exact) <= _MAX_WHOLE and not exact.isalnum():
+        yield exact
     if len(_text(part)) <= _SHORT_VALUE:
         yield from surprise.runs(_SHORT_RUN)
     yield from _masked(exact, surprise)
+
+
+def _exact_runs(part: bytes) -> Iterator[bytes]:
+    """What the folded view would find only as a longer run: punctuation and mixed case.
+
+    Characters count before the view drops quotes and separators, since a reader sees those too.
+    """
+    folded = set(_runs(Surprise(views(part).folded), part))
+    for run in _runs(Surprise(part), part):
+        exact = views(run).exact
+        if exact.lower() not in folded and Surprise(exact).satisfies(_SHOWN_RUN):
+            yield exact
 
 
 def _runs(surprise: Surprise, part: bytes) -> Iterator[bytes]:
@@ -111,7 +124,7 @@ def _folded(part: bytes) -> Iterator[bytes]:
     yield from _runs(surprise, part)
     if _LEAST_FOLDED <= len(plain) <= _MAX_WHOLE:
         # A value made of words alone has no surprising run.
-        yield plain
+        yield from (plain, _reversed(plain), _rot13(plain))
     for run in surprise.runs(_VARIANT_RUN, max(4, _stride(plain, _MAX_VARIANT_RUNS))):
         yield _reversed(run)
         yield _rot13(run)
@@ -168,7 +181,8 @@ def _encoded_blocks(part: bytes) -> Iterator[bytes]:
     stride = max(_BLOCK_STRIDE, _stride(part, _MAX_BLOCKS))
     if len(part) <= _LONG_VALUE:
         stride = 1
-    for block in Surprise(part).blocks(_BLOCK, stride):
+    blocks = list(Surprise(part).blocks(_BLOCK, stride))
+    for block in blocks or [part[:_MAX_WHOLE]]:
         for encode in _ENCODERS:
             yield from encode(block)
 
@@ -182,9 +196,17 @@ def _hex(block: bytes) -> Iterator[bytes]:
     """Also colon-separated, spaced and fully percent-encoded: the view drops the marks."""
     digits = [f"{byte:02x}" for byte in block]
     yield "".join(digits).encode()
-    for mark in ("x", "u00", "25"):
-        yield "".join(mark + pair for pair in digits).encode()
+    yield "".join("25" + pair for pair in digits).encode()
     yield "".join(str(byte) for byte in block).encode()
+
+
+def _code_points(block: bytes) -> Iterator[bytes]:
+    """Escapes and character references of every character, in hex and decimal."""
+    points = [ord(character) for character in block.decode("utf-8", "ignore")]
+    yield "".join(f"x{point:02x}" for point in points).encode()
+    yield "".join(f"u{point:04x}" for point in points).encode()
+    yield "".join(str(point) for point in points).encode()
+    yield "".join(f"x{byte:02x}" for byte in block).encode()
 
 
 def _aligned(block: bytes, encode: Callable[[bytes], bytes], group: int, bits: int) -> list[bytes]:
@@ -220,7 +242,7 @@ def _base32(block: bytes) -> Iterator[bytes]:
     yield from _aligned(block, base64.b32encode, 5, 5)
 
 
-_ENCODERS = (_hex, _base64, _base64_of_utf16, _base64_twice, _base32)
+_ENCODERS = (_hex, _code_points, _base64, _base64_of_utf16, _base64_twice, _base32)
 
 
 def _digests(part: bytes) -> Iterator[bytes]:

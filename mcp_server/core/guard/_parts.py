@@ -45,7 +45,8 @@ _PUBLIC_FIELDS = frozenset(
         "region",
     }
 )
-_DOTENV_LINE = re.compile(rb"\s*(?:export\s+)?[A-Za-z_][A-Za-z0-9_.]*=(.*)")
+_NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_DOTENV_LINE = re.compile(rb"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)=(.*)")
 _URL = re.compile(
     rb"\s*(?:jdbc:)?[A-Za-z][A-Za-z0-9+.-]*://"
     rb"(?:(?P<user>\S*)@)?[^/?#\s@]*(?P<rest>[/?#][^\s@]*)?\s*\Z"
@@ -89,7 +90,9 @@ def _json(value: bytes) -> list[bytes] | None:
 
 
 def _is_public(name: str) -> bool:
-    return name.lower().replace("_", "").replace("-", "") in _PUBLIC_FIELDS
+    """Whether a field of this name (``dbHost``, ``DB_HOST``, ``host``) holds no secret."""
+    words = [word.lower() for word in _NAME_WORD.findall(name)]
+    return bool(words) and (words[-1] in _PUBLIC_FIELDS or "".join(words) in _PUBLIC_FIELDS)
 
 
 def _leaves(document: object) -> list[str]:
@@ -121,5 +124,7 @@ def _url(value: bytes) -> list[bytes] | None:
 def _dotenv(value: bytes) -> list[bytes] | None:
     lines = [line for line in value.splitlines() if line.strip() and line.lstrip()[:1] != b"#"]
     matches = [_DOTENV_LINE.fullmatch(line) for line in lines]
-    found = [match[1].strip().strip(b"\"'") for match in matches if match]
-    return found if len(found) > 1 and len(found) == len(lines) else None
+    fields = [(match[1].decode(), match[2].strip().strip(b"\"'")) for match in matches if match]
+    if len(fields) < max(2, len(lines)):
+        return None
+    return [text for name, text in fields if not _is_public(name)]

@@ -30,6 +30,8 @@ class GuardedStream(io.RawIOBase):
         stream: Where lines go. Closed with this stream.
     """
 
+    name = "<stderr>"
+
     def __init__(self, guard: Guard, stream: BinaryIO) -> None:
         super().__init__()
         self._guard = guard
@@ -96,7 +98,7 @@ def _notice(sentence: str, line: bytes) -> bytes:
 def guarded_text(guard: Guard, stream: BinaryIO) -> io.TextIOWrapper:
     """A text stream over a ``GuardedStream``, fit to take the place of ``sys.stderr``."""
     return io.TextIOWrapper(
-        io.BufferedWriter(GuardedStream(guard, stream)),
+        GuardedStream(guard, stream),
         encoding="utf-8",
         errors="backslashreplace",
         line_buffering=True,

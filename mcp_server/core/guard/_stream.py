@@ -14,6 +14,8 @@ __all__ = ["StreamFilter"]
 _HOLD = 512
 _CONTEXT = 1024
 _REACH = 256
+# What fully escaped text and printed bytes are made of.
+_CODES = b"0123456789abcdefABCDEFxuU%&#;:\\ \t\r\n"
 _RUN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/_-=%")
 
 
@@ -22,11 +24,13 @@ class StreamFilter:
 
     Covers what needs no decoding of the stream: the value itself, each stretch of six characters
     of it, each of its lines; any quoting, escaping of special characters and inserted separators;
-    other case; base64 (standard, URL, unpadded, any alignment, wrapped), of UTF-16LE too, and
-    twice; base32; hex in every punctuation; percent encoding of special or of all bytes, once or
-    twice; character references and ``\u`` escapes of special or of all characters; reversal and
-    rot13; masks; hashes. Not covered, other than by ``Guard.check``: compression, full-width
-    letters, and text in which arbitrary single characters are escaped.
+    other case of ASCII letters; base64 (standard, URL, unpadded, any alignment, wrapped), of
+    UTF-16LE too, and twice; base32; hex in every punctuation; percent encoding of special or of
+    all bytes, once or twice; character references and ``\u`` escapes of special or of all
+    characters; reversal and rot13; masks; hashes. Not covered, other than by ``Guard.check``:
+    compression, full-width letters, other case of letters beyond ASCII, and text in which
+    arbitrary single characters are escaped. For values over 256 bytes ``_needles`` tells how much
+    of each is needed.
 
     What is replaced reaches to the ends of the run of letters, digits and ``+/_-=%`` around the
     match, at most 256 bytes on each side.
@@ -93,11 +97,16 @@ class StreamFilter:
         wide: list[tuple[int, int]] = []
         for found in self._guard.locate(text):
             start, end = _widened(text, *found)
-            if wide and start <= wide[-1][1]:
+            if wide and _joined(text[wide[-1][1] : start]):
                 wide[-1] = (wide[-1][0], max(end, wide[-1][1]))
             else:
                 wide.append((start, end))
         return wide
+
+
+def _joined(gap: bytes) -> bool:
+    """Whether what lies between two stretches is more of the same encoded value."""
+    return len(gap) <= _HOLD and not gap.translate(None, _CODES)
 
 
 def _widened(text: bytes, start: int, end: int) -> tuple[int, int]:

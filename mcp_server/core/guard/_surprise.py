@@ -14,20 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Rule", "Surprise"]
 
-_TOKEN, _WORD, _LETTER, _DIGIT, _HIGH, _RARE, _SEPARATOR, _PAIR, _REPEATED = (
-    15,
-    7,
-    47,
-    33,
-    25,
-    50,
-    15,
-    15,
-    5,
-)
-_SEPARATORS = b"-_./: \t\r\n"
+# Weights of characters: first of what is known, then of what stands for itself.
+_WORD, _TOKEN, _PAIR = 7, 15, 15
+_LETTER, _DIGIT, _HIGH, _RARE, _SEPARATOR = 47, 33, 25, 50, 15
+_SEPARATORS = b"-_./:?=& \t\r\n"
 _HEX = b"0123456789abcdefABCDEF"
 _DECIMAL = b"0123456789"
+_UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LOWERCASE = b"abcdefghijklmnopqrstuvwxyz"
 _HEX_LEAST, _DECIMAL_LEAST = 8, 10
 
 # Neighbouring letters that are common in English and in identifiers; composed for this project.
@@ -41,6 +35,7 @@ _PAIRS = frozenset(
         b"ap ic ig gh ht os ov da do du cu cr cl br bl bo bu ba fi fe fr ga go gr hu ki lu mi mp "
         b"ob oc od oi ok oo ps pp qu ry ts tu ty ub uc ud ue ug ui um va vi vo ye yo ws rd rm rn "
         b"rk sc sp sk ef ep ex ey ff ft gi if ip ks ls lt mb nk nn pt rc rg rl rr rv xt db sq ql "
+        b"wo sw tw kn sm sn sl pu by my gy hy ny dy cy fy au ax az ib if ij ja jo ju "
     ).split()
 )
 
@@ -101,11 +96,25 @@ def _class_weight(byte: int) -> int:
 _CLASS = bytes(_class_weight(byte) for byte in range(256))
 
 
+def _is_expected(before: int, byte: int) -> bool:
+    """Whether a lower-case byte often follows another: common pairs, repetition, 1 2 3, 3 2 1."""
+    return (
+        byte == before
+        or (before << 8) | byte in _PAIRS
+        or (byte in _DECIMAL and before in _DECIMAL and abs(byte - before) == 1)
+    )
+
+
 @cache
 def _words() -> BytesAhoCorasick:
     from ahocorasick_rs import BytesAhoCorasick  # noqa: PLC0415 - start-up does not need it
 
     return BytesAhoCorasick([word.encode() for word in common_words()])
+
+
+@cache
+def _word_text() -> bytes:
+    return "\n".join(sorted(common_words())).encode()
 
 
 @cache
@@ -157,15 +166,14 @@ class Surprise:
         return marks
 
     def _weight(self, at: int, before: int) -> int:
+        if self._text[at] in _UPPER and before in _LOWERCASE:
+            return _LETTER
         known = self._known[at]
         if known != 0xFF:  # noqa: PLR2004 - unmarked
             return known
         byte = self._lower[at]
-        if byte == before:
-            return _REPEATED
-        if (before << 8) | byte in _PAIRS or (byte in _DECIMAL and abs(byte - before) == 1):
-            return _PAIR
-        return _CLASS[byte]
+        before = before | 0x20 if before in _UPPER else before
+        return _PAIR if _is_expected(before, byte) else _CLASS[byte]
 
     def end(self, start: int, rule: Rule) -> int:
         """Where the shortest run from here that satisfies the rule ends.
@@ -176,7 +184,7 @@ class Surprise:
         total = before = 0
         for at in range(start, min(len(self._text), start + rule.longest)):
             total += self._weight(at, before)
-            before = self._lower[at]
+            before = self._text[at]
             length = at + 1 - start
             if total >= rule.tenths and length >= rule.least and self._is_rare(start, at + 1):
                 return at + 1
@@ -184,12 +192,22 @@ class Surprise:
 
     def total(self, start: int, end: int) -> int:
         """The surprise of one run, in tenths of a bit."""
-        before = b"\0" + self._lower[start:end]
+        before = b"\0" + self._text[start:end]
         return sum(self._weight(start + i, before[i]) for i in range(end - start))
 
+    def satisfies(self, rule: Rule) -> bool:
+        """Whether the text as a whole would do as a run."""
+        size = len(self._text)
+        return size >= rule.least and self.total(0, size) >= rule.tenths and self._is_rare(0, size)
+
     def _is_rare(self, start: int, end: int) -> bool:
-        """Digests, identifiers and times are everywhere, so digits need longer runs."""
+        """Digests, identifiers and times are everywhere, so digits need longer runs.
+
+        A run inside a word of the list is as ordinary as the word.
+        """
         run = self._lower[start:end].translate(None, _SEPARATORS)
+        if run in _word_text():
+            return False
         length = len(run)
         if length >= _DECIMAL_LEAST:
             return True
@@ -211,12 +229,17 @@ class Surprise:
             yield self._text[last : last + 2 * rule.longest]
 
     def blocks(self, rule: Rule, stride: int) -> Iterator[bytes]:
-        """Runs that do not overlap and whose starts are at least ``stride`` apart."""
+        """Runs that do not overlap, their starts at least ``stride`` apart; then the last run."""
         at = 0
         while at < len(self._text):
             end = self.end(at, rule)
             if end == 0:
-                return
+                break
             if end > 0:
                 yield self._text[at:end]
             at = max(end, at + stride)
+        size = len(self._text)
+        for start in range(size - rule.least, max(size - rule.longest, 0), -1):
+            if self.total(start, size) >= rule.tenths:
+                yield self._text[start:]
+                return
