@@ -131,6 +131,8 @@ class Operation:
     @property
     def affects(self) -> str:
         """One line: what depends on it, and what cannot be undone."""
+        if self.verb in {Verb.RUN, Verb.DELIVER}:
+            return "; ".join(self.notes)
         state = f"now version {self.version}" if self.version else "does not exist yet"
         return "; ".join((state, *self.notes))
 
