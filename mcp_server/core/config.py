@@ -30,16 +30,15 @@ It is read once: a change made while the process runs is inert, and ``changed`` 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Final
 
-from mcp_server.core.documents import load_yaml
-from mcp_server.core.errors import BadReferenceError, ConfigError, LimitError, SourceError
+from mcp_server.core.config_file import ConfigFile, Table, digest_now
+from mcp_server.core.errors import BadReferenceError
 from mcp_server.core.model import Verb
 from mcp_server.core.policy import Decision, Grant, Policy, Rule, matches
 from mcp_server.core.ports import StoreSettings
@@ -51,8 +50,8 @@ __all__ = ["Config", "RunProfile", "load"]
 REPOSITORY_FILE: Final = ".secrets.yaml"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _EFFECTS: Final = {"allow": Decision.ALLOW, "ask": Decision.ASK, "deny": Decision.DENY}
+_HOURS: Final = re.compile(r"([0-2]\d:[0-5]\d)\s*-\s*([0-2]\d:[0-5]\d)")
 _NARROWING: Final = frozenset({Decision.ASK, Decision.DENY})
-_Table = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class Config:
     @property
     def changed(self) -> tuple[Path, ...]:
         """Files that are not any more what was read."""
-        return tuple(path for path, digest in self.origins.items() if _digest(path) != digest)
+        return tuple(path for path, digest in self.origins.items() if digest_now(path) != digest)
 
 
 def load(system: Path, operator: Path, project: Path) -> Config:
@@ -117,14 +116,15 @@ def load(system: Path, operator: Path, project: Path) -> Config:
         ConfigError: A file is wrong. The error names the file and the setting, not its content.
     """
     repository = project / REPOSITORY_FILE
-    top = _File(system, {"policy"})
-    main = _File(operator, {"stores", "defaults", "policy", "grants", "sources", "run"})
-    repo = _File(repository, {"names", "policy"})
+    top = ConfigFile(system, {"policy"})
+    main = ConfigFile(operator, {"stores", "defaults", "policy", "grants", "sources", "run"})
+    repo = ConfigFile(repository, {"names", "policy"})
     stores = _stores(main)
+    defaults = _defaults(main, stores)
     return Config(
         stores,
-        _defaults(main, stores),
-        _policy(top, main, repo),
+        defaults,
+        replace(_policy(top, main, repo), defaults=defaults),
         _sources(main, project),
         _profiles(main),
         _names(repo),
@@ -132,63 +132,19 @@ def load(system: Path, operator: Path, project: Path) -> Config:
     )
 
 
-class _File:
-    """One configuration file as checked tables; errors name the file and the place."""
-
-    def __init__(self, path: Path, allowed: set[str]) -> None:
-        self.path = path
-        self.digest = _digest(path)
-        try:
-            tree = load_yaml(path.read_bytes()) if path.is_file() else None
-        except (SourceError, LimitError, OSError):
-            raise ConfigError(f"{path} is not readable, bounded YAML.") from None
-        self.table = self.check(tree or {}, allowed, "top level")
-
-    def check(self, value: object, allowed: set[str], place: str) -> _Table:
-        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise self.wrong(place, "is a table of names")
-        if value.keys() - allowed:
-            raise self.wrong(place, f"knows only {', '.join(sorted(allowed))}")
-        return value
-
-    def items(self, value: object, place: str) -> list[object]:
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self.wrong(place, "is a list")
-        return value
-
-    def texts(self, value: object, place: str) -> tuple[str, ...]:
-        found = self.items(value, place)
-        return tuple(self.text(each, place) for each in found)
-
-    def text(self, value: object, place: str) -> str:
-        if not isinstance(value, str) or not value:
-            raise self.wrong(place, "is text")
-        return value
-
-    def wrong(self, place: str, rule: str) -> ConfigError:
-        return ConfigError(f"{self.path}: {place} {rule}.")
-
-
-def _digest(path: Path) -> str:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return ""
-
-
-def _stores(file: _File) -> tuple[StoreSettings, ...]:
+def _stores(file: ConfigFile) -> tuple[StoreSettings, ...]:
     table = file.table.get("stores") or {}
     if not isinstance(table, dict):
         raise file.wrong("stores", "is a table of names")
     found = [_store(file, name, options) for name, options in table.items()]
+    if any(store.name == "local" and store.backend != "local" for store in found):
+        raise file.wrong("stores.local", "is a local store")
     if not any(store.backend == "local" for store in found):
         found.insert(0, StoreSettings("local", "local"))
     return tuple(found)
 
 
-def _store(file: _File, name: object, options: object) -> StoreSettings:
+def _store(file: ConfigFile, name: object, options: object) -> StoreSettings:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise file.wrong("stores", "have short plain names")
     if not isinstance(options, dict):
@@ -197,7 +153,7 @@ def _store(file: _File, name: object, options: object) -> StoreSettings:
     return StoreSettings(name, file.text(options.get("backend"), f"stores.{name}.backend"), rest)
 
 
-def _defaults(file: _File, stores: tuple[StoreSettings, ...]) -> dict[str, str]:
+def _defaults(file: ConfigFile, stores: tuple[StoreSettings, ...]) -> dict[str, str]:
     """The first store of a scheme unless the operator says otherwise."""
     chosen: dict[str, str] = {}
     for store in stores:
@@ -210,7 +166,7 @@ def _defaults(file: _File, stores: tuple[StoreSettings, ...]) -> dict[str, str]:
     return {**chosen, **{scheme: str(name) for scheme, name in table.items()}}
 
 
-def _policy(top: _File, main: _File, repo: _File) -> Policy:
+def _policy(top: ConfigFile, main: ConfigFile, repo: ConfigFile) -> Policy:
     tables = [(f, _policy_table(f)) for f in (top, main)]
     narrowing = repo.check(repo.table.get("policy") or {}, {"rules"}, "policy")
     rules = [rule for f, table in tables for rule in _rules(f, table)]
@@ -225,20 +181,20 @@ def _policy(top: _File, main: _File, repo: _File) -> Policy:
     )
 
 
-def _policy_table(file: _File) -> _Table:
+def _policy_table(file: ConfigFile) -> Table:
     allowed = {"rules", "production", "critical"}
     return file.check(file.table.get("policy") or {}, allowed, "policy")
 
 
-def _joined(tables: list[tuple[_File, _Table]], name: str) -> tuple[str, ...]:
-    return tuple(text for f, table in tables for text in f.texts(table.get(name), name))
+def _joined(tables: list[tuple[ConfigFile, Table]], name: str) -> tuple[str, ...]:
+    return tuple(text for f, table in tables for text in f.patterns(table.get(name), name))
 
 
-def _rules(file: _File, table: _Table) -> list[Rule]:
+def _rules(file: ConfigFile, table: Table) -> list[Rule]:
     return [_rule(file, item) for item in file.items(table.get("rules"), "policy.rules")]
 
 
-def _rule(file: _File, item: object) -> Rule:
+def _rule(file: ConfigFile, item: object) -> Rule:
     table = file.check(item, {"effect", "verbs", "match", "store"}, "a rule")
     effect = _EFFECTS.get(str(table.get("effect")))
     if effect is None:
@@ -246,27 +202,35 @@ def _rule(file: _File, item: object) -> Rule:
     store = table.get("store")
     return Rule(
         effect,
-        file.text(table.get("match"), "a rule's match"),
+        file.pattern(table.get("match"), "a rule's match"),
         _verbs(file, table),
         None if store is None else file.text(store, "a rule's store"),
     )
 
 
-def _verbs(file: _File, table: _Table) -> frozenset[Verb]:
+def _verbs(file: ConfigFile, table: Table) -> frozenset[Verb]:
     names = file.texts(table.get("verbs"), "verbs")
+    if not names and "verbs" in table:
+        raise file.wrong("verbs", "names at least one, or is left out and means all")
     if not set(names) <= set(Verb):
         raise file.wrong("verbs", f"are {', '.join(Verb)}")
     return frozenset(Verb(name) for name in names)
 
 
-def _grant(file: _File, item: object) -> Grant:
+def _grant(file: ConfigFile, item: object) -> Grant:
     names = {"name", "verbs", "match", "store", "hours", "expires", "failures", "identity"}
     table = file.check(item, names, "a grant")
     verbs = _verbs(file, table)
     failures = table.get("failures", 3)
-    if not verbs or not isinstance(failures, int):
+    if not verbs or type(failures) is not int:
         raise file.wrong("a grant", "names its verbs and a number of failures")
-    rule = Rule(Decision.ALLOW, file.text(table.get("match"), "a grant's match"), verbs)
+    store = table.get("store")
+    rule = Rule(
+        Decision.ALLOW,
+        file.pattern(table.get("match"), "a grant's match"),
+        verbs,
+        None if store is None else file.text(store, "a grant's store"),
+    )
     start, end = _hours(file, table.get("hours"))
     identity = table.get("identity")
     return Grant(
@@ -280,17 +244,19 @@ def _grant(file: _File, item: object) -> Grant:
     )
 
 
-def _hours(file: _File, value: object) -> tuple[time, time]:
+def _hours(file: ConfigFile, value: object) -> tuple[time, time]:
     if value is None:
         return time.min, time.max
+    found = _HOURS.fullmatch(file.text(value, "hours"))
     try:
-        start, end = file.text(value, "hours").split("-")
-        return time.fromisoformat(start.strip()), time.fromisoformat(end.strip())
+        if found:
+            return time.fromisoformat(found[1]), time.fromisoformat(found[2])
     except ValueError:
-        raise file.wrong("hours", 'is "01:00-05:00", in UTC') from None
+        pass
+    raise file.wrong("hours", 'is "01:00-05:00", in UTC')
 
 
-def _expiry(file: _File, value: object) -> datetime:
+def _expiry(file: ConfigFile, value: object) -> datetime:
     """A grant always ends."""
     if isinstance(value, datetime):
         return value if value.tzinfo else value.replace(tzinfo=UTC)
@@ -299,20 +265,27 @@ def _expiry(file: _File, value: object) -> datetime:
     raise file.wrong("a grant's expires", "is a date")
 
 
-def _sources(file: _File, project: Path) -> SourceRules:
+def _sources(file: ConfigFile, project: Path) -> SourceRules:
     table = file.check(file.table.get("sources") or {}, {"folders", "variables"}, "sources")
-    folders = [Path(text).expanduser() for text in file.texts(table.get("folders"), "folders")]
+    folders = [_home(Path(text)) for text in file.texts(table.get("folders"), "folders")]
     if not all(folder.is_absolute() for folder in folders):
         raise file.wrong("sources.folders", "are absolute")
     variables = frozenset(file.texts(table.get("variables"), "variables"))
-    return SourceRules(project, tuple(folder.resolve() for folder in folders), variables)
+    return SourceRules(project.resolve(), tuple(folder.resolve() for folder in folders), variables)
 
 
-def _profiles(file: _File) -> tuple[RunProfile, ...]:
+def _home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # no such user; the path stays relative, which is refused
+        return path
+
+
+def _profiles(file: ConfigFile) -> tuple[RunProfile, ...]:
     return tuple(_profile(file, item) for item in file.items(file.table.get("run"), "run"))
 
 
-def _profile(file: _File, item: object) -> RunProfile:
+def _profile(file: ConfigFile, item: object) -> RunProfile:
     names = {"name", "match", "executable", "arguments", "variables", "environment"}
     table = file.check(item, names, "a run profile")
     executable = file.text(table.get("executable"), "executable")
@@ -320,7 +293,7 @@ def _profile(file: _File, item: object) -> RunProfile:
         raise file.wrong("a run profile's executable", "is an absolute path")
     return RunProfile(
         file.text(table.get("name"), "name"),
-        file.text(table.get("match"), "match"),
+        file.pattern(table.get("match"), "a run profile's match"),
         executable,
         file.texts(table.get("arguments"), "arguments"),
         frozenset(file.texts(table.get("variables"), "variables")),
@@ -328,7 +301,7 @@ def _profile(file: _File, item: object) -> RunProfile:
     )
 
 
-def _environment(file: _File, value: object) -> dict[str, str]:
+def _environment(file: ConfigFile, value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise file.wrong("a run profile's environment", "is a table of names")
     return {
@@ -337,7 +310,7 @@ def _environment(file: _File, value: object) -> dict[str, str]:
     }
 
 
-def _names(file: _File) -> dict[str, Ref]:
+def _names(file: ConfigFile) -> dict[str, Ref]:
     table = file.table.get("names") or {}
     if not isinstance(table, dict):
         raise file.wrong("names", "is a table of references")

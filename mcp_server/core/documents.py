@@ -21,6 +21,9 @@ MAX_DEPTH: Final = 32
 _MAX_NODES: Final = 50_000
 _OPENING = (yaml.MappingStartEvent, yaml.SequenceStartEvent)
 _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
+# The constructors of PyYAML answer a text that does not fit an explicit tag, such as `!!int ""`,
+# with whatever their code runs into.
+_WRONG = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -37,7 +40,7 @@ def load_yaml(text: bytes) -> object:
         node = yaml.compose(text, Loader=_Loader)
         _check_duplicates(node)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - the C form of SafeLoader
-    except (yaml.YAMLError, UnicodeError, ValueError):
+    except _WRONG:
         raise SourceError("The file is not valid YAML.") from None
 
 

@@ -1,7 +1,9 @@
 """Who may do what unasked: deny wins, then ask, then allow, then the defaults.
 
 A rule has verbs and a pattern over the canonical ``scheme://path`` of a reference (``*`` within a
-segment, ``**`` across segments) and, when given, the name of one configured store. Rules come from
+segment, ``**`` across segments; letters count as written, percent signs are decoded) and, when
+given, the name of one configured store. A rule about everything below a folder speaks about
+listing that folder too. Rules come from
 the system policy, the operator's configuration and the repository (which can only deny and ask);
 the most severe one that matches holds, so no layer widens another.
 
@@ -13,8 +15,8 @@ every use of a value from one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, time
 from enum import IntEnum
 from functools import lru_cache
@@ -55,7 +57,8 @@ class Rule:
             return False
         if self.store is not None and self.store != ref.store:
             return False
-        return matches(self.pattern, ref)
+        below = replace(ref, path=f"{ref.path}/")
+        return matches(self.pattern, ref) or (verb is Verb.LIST and matches(self.pattern, below))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +114,18 @@ class Policy:
     Attributes:
         rules: Of all layers; their order does not matter.
         production: Patterns never changed unasked; empty means the built-in one, which looks for
-            ``prod``, ``production`` or ``live`` as a word of the path.
+            ``prod``, ``production`` or ``live`` as a word of the path or of the store's name.
         critical: Patterns that need the strongest channel.
         grants: Standing grants.
+        defaults: Which store a scheme means without ``?store=``, so that a rule about a store
+            holds however the reference names it.
     """
 
     rules: tuple[Rule, ...] = ()
     production: tuple[str, ...] = ()
     critical: tuple[str, ...] = ()
     grants: tuple[Grant, ...] = ()
+    defaults: Mapping[str, str] = field(default_factory=dict)
 
     def decide(self, acts: Iterable[tuple[Verb, Ref]]) -> Verdict:
         """One verdict over everything that an operation does: the most severe one."""
@@ -132,7 +138,11 @@ class Policy:
         self, acts: Iterable[tuple[Verb, Ref]], now: datetime, identity: str
     ) -> Grant | None:
         """The grant that covers every act that would be asked."""
-        asked = [act for act in acts if self._decide_one(*act).decision is Decision.ASK]
+        asked = [
+            (verb, self._placed(ref))
+            for verb, ref in acts
+            if self._decide_one(verb, ref).decision is Decision.ASK
+        ]
         for grant in self.grants:
             if asked and all(grant.covers(verb, ref, now, identity) for verb, ref in asked):
                 return grant
@@ -141,8 +151,12 @@ class Policy:
     def is_production(self, ref: Ref) -> bool:
         """Whether the reference lies in a production pattern."""
         if not self.production:
-            return DEFAULT_PRODUCTION.search(ref.path) is not None
+            place = f"{self._placed(ref).store or ''}/{ref.path}"
+            return DEFAULT_PRODUCTION.search(place) is not None
         return any(matches(pattern, ref) for pattern in self.production)
+
+    def _placed(self, ref: Ref) -> Ref:
+        return replace(ref, store=ref.store or self.defaults.get(ref.scheme))
 
     def _decide_one(self, verb: Verb, ref: Ref) -> Verdict:
         critical = verb not in _HARMLESS and any(matches(p, ref) for p in self.critical)
@@ -161,7 +175,8 @@ class Policy:
 
     def _strongest(self, verb: Verb, ref: Ref) -> Rule | None:
         """The most severe rule that speaks: a layer can narrow another, never widen it."""
-        found = [rule for rule in self.rules if rule.matches(verb, ref)]
+        placed = self._placed(ref)
+        found = [rule for rule in self.rules if rule.matches(verb, placed)]
         return max(found, key=lambda rule: rule.effect, default=None)
 
 
