@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
@@ -12,12 +13,16 @@ from urllib.parse import quote
 __all__ = ["forms", "shown", "spills"]
 
 
+_PLAIN = re.compile(rb"[\w.-]{12,}")
+
+
 def forms(value: bytes) -> frozenset[bytes]:
-    """The value as it is and in the encodings that texts usually use."""
+    """The value as it is, its longest plain part, and the encodings that texts usually use."""
     text = value.decode("utf-8", "backslashreplace")
     return frozenset(
         {
             value,
+            max(_PLAIN.findall(value), key=len, default=value),
             value.hex().encode(),
             base64.b64encode(value).rstrip(b"="),
             base64.urlsafe_b64encode(value).rstrip(b"="),

@@ -19,7 +19,7 @@ from mcp_server.core.ports import Session, StoreSettings
 from mcp_server.core.refs import Ref
 from mcp_server.core.sealed import _open, seal
 
-__all__ = ["Local"]
+__all__ = ["ACT", "Local"]
 
 ACT = Act("test")
 

@@ -10,12 +10,19 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from mcp_server.backends.local import _file
+from mcp_server.backends.local._contents import (
+    Contents,
+    read_contents,
+    write_contents,
+    write_value,
+)
 from mcp_server.core.errors import (
     AuthenticationError,
     ConfigError,
@@ -26,9 +33,11 @@ from mcp_server.core.errors import (
     StoreTimeoutError,
 )
 from mcp_server.core.model import Metadata, RemovalMode, State
+from mcp_server.core.refs import Ref
+from mcp_server.formats import sops
 from mcp_server.formats.sops import age
 from tests.contract.spills import forms
-from tests.unit.backends.local_store import Local
+from tests.unit.backends.local_store import ACT, Local
 
 ROOT = Path(__file__).parents[3]
 VALUE = b"canary-local-0a1b2c3d-\xc3\xbc"
@@ -141,10 +150,12 @@ def test_the_file_shows_names_and_no_value(local: Local) -> None:
     file = local.path.read_bytes()
 
     assert [form for form in forms(VALUE) if form in file] == []
-    assert forms(VALUE) & {VALUE.decode().encode()}  # the search looks for the value itself
     assert [entry["name"] for entry in local.file["index"]] == sorted(names)
     for name in names:
         assert all(value.startswith("ENC[") for value in local.file["secrets"][name]["1"].values())
+
+    local.declare("values", VALUE.decode())  # a value in clear is what the search would find
+    assert [form for form in forms(VALUE) if form in local.path.read_bytes()] != []
 
 
 def test_an_empty_value_does_not_look_empty(local: Local) -> None:
@@ -462,6 +473,46 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path, path: str) ->
         local.put("db", {"n": b"1"})
     assert refusal.value.code in {"PERMISSION_DENIED", "CONFIG_INVALID"}
     assert not local.key.exists()
+
+
+# --- many names --------------------------------------------------------------------------------
+
+
+def test_ten_thousand_names_can_be_used(local: Local) -> None:
+    local.put("first", {"n": b"1"})
+    _fill(local, 10_000)
+
+    pages, cursor = 0, None
+    listed: list[str] = []
+    while pages == 0 or cursor is not None:
+        page = local.store.list_names(
+            Ref("local", "many"), ACT, cursor=cursor, limit=1_000, details=True
+        )
+        listed += [entry.name for entry in page.entries if entry.description]
+        pages, cursor = pages + 1, page.cursor
+
+    assert pages == 10
+    assert listed == [f"s{number:05}" for number in range(10_000)]
+    assert local.names() == ["first", "many"]
+    assert local.get("many/s09999") == {"n": b"9999"}
+    local.put("many/s00000", {"n": b"changed"})
+    assert local.get("many/s00000") == {"n": b"changed"}
+    assert local.get("first") == {"n": b"1"}
+
+
+def _fill(local: Local, count: int) -> None:
+    """Write many secrets at once, as many writes would."""
+    loaded = local.store._load()
+    assert loaded is not None
+    decrypted = local.store._decrypt(loaded)
+    contents = read_contents(decrypted.tree)
+    records, secrets = dict(contents.records), dict(contents.secrets)
+    for number in range(count):
+        name = f"many/s{number:05}"
+        records[name] = replace(records["first"], name=name)
+        secrets[name] = {"1": {"n": write_value(str(number).encode())}}
+    tree = write_contents(Contents(records, secrets))
+    local.path.write_bytes(sops.update(decrypted, tree, now=datetime.now(UTC)))
 
 
 # --- reading again -----------------------------------------------------------------------------
