@@ -14,7 +14,7 @@ import yaml
 
 from mcp_server.core.errors import LimitError, SourceError
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "load_json", "load_yaml"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "load_json", "load_yaml", "load_yaml_texts"]
 
 MAX_BYTES: Final = 2_097_152
 MAX_DEPTH: Final = 32
@@ -24,7 +24,20 @@ _CLOSING = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 # The constructors of PyYAML answer a text that does not fit an explicit tag, such as `!!int ""`,
 # with whatever their code runs into.
 _WRONG = (yaml.YAMLError, ValueError, LookupError, AttributeError, TypeError, OverflowError)
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Exact(_Loader):  # type: ignore[misc, valid-type]  # the C form where there is one
+    """Keeps the text of a number, truth value or date that is not what JSON would write."""
+
+
+def _exact(loader: _Exact, node: yaml.ScalarNode) -> object:
+    value = _Loader.yaml_constructors[node.tag](loader, node)
+    return value if json.dumps(value, default=lambda _: None) == node.value else node.value
+
+
+for _kind in ("int", "float", "bool", "timestamp"):
+    _Exact.add_constructor(f"tag:yaml.org,2002:{_kind}", _exact)
 
 
 def load_yaml(text: bytes) -> object:
@@ -34,12 +47,24 @@ def load_yaml(text: bytes) -> object:
         LimitError: Too large, too deep, or an alias.
         SourceError: Not YAML, several documents, or a duplicate key.
     """
+    return _load(text, _Loader)
+
+
+def load_yaml_texts(text: bytes) -> object:
+    """The same for a file of values, where ``0123`` is no octal number and ``yes`` no truth.
+
+    YAML 1.1 would read them as 83 and ``true``, and a value would be changed on its way.
+    """
+    return _load(text, _Exact)
+
+
+def _load(text: bytes, loader: type[yaml.SafeLoader]) -> object:
     _check_size(text)
     try:
         _check_events(text)
-        node = yaml.compose(text, Loader=_Loader)
+        node = yaml.compose(text, Loader=loader)
         _check_duplicates(node)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - the C form of SafeLoader
+        return yaml.load(text, Loader=loader)  # noqa: S506 - a form of SafeLoader
     except _WRONG:
         raise SourceError("The file is not valid YAML.") from None
 

@@ -1,14 +1,17 @@
 """Logging that cannot carry a value: no exception text, no vendor debug output, guarded stderr.
 
 ``botocore`` prints whole requests at DEBUG, ``http.client`` prints headers, and a traceback's last
-line is the exception's text. So vendor loggers stay at WARNING whatever the environment says, and
-a record's exception is shown as its type and places only.
+line is the exception's text; ``asyncio`` puts the exception into its message. So vendor loggers
+stay at WARNING whatever the environment says, of a foreign record only its place is shown, and of
+an exception only its type and the places it passed.
 """
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
+import threading
 import traceback
 from types import TracebackType
 from typing import Final, TextIO
@@ -17,11 +20,20 @@ from mcp_server.core.incidents import report
 
 __all__ = ["configure"]
 
+_OWN: Final = "secret_management"
 _VENDORS: Final = ("botocore", "boto3", "urllib3", "hvac", "requests", "keyring", "dotenv", "httpx")
 
 
 class _Formatter(logging.Formatter):
     """Level, logger, message; of an exception the type and where, never what it says."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One record; a copy, since handlers share a record and what they cache in it."""
+        shown = copy.copy(record)
+        shown.exc_text = shown.stack_info = None
+        if record.name.partition(".")[0] != _OWN:
+            shown.msg, shown.args = f"at {record.module}:{record.lineno}", None
+        return super().format(shown)
 
     def formatException(  # noqa: N802 - the name is logging's
         self,
@@ -44,13 +56,20 @@ def configure(stream: TextIO, level: int = logging.WARNING) -> None:
     logging.raiseExceptions = False
     for name in _VENDORS:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.captureWarnings(True)  # noqa: FBT003 - the function takes nothing else
     sys.excepthook = _excepthook
+    threading.excepthook = lambda hook: _say(hook.exc_value)
+    sys.unraisablehook = lambda hook: _say(hook.exc_value)
 
 
 def _excepthook(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     del trace
-    if issubclass(kind, KeyboardInterrupt):
-        return
-    sys.stderr.write(f"{report(error)}\n")
+    if not issubclass(kind, KeyboardInterrupt):
+        _say(error)
+
+
+def _say(error: BaseException | None) -> None:
+    if error is not None:
+        sys.stderr.write(f"{report(error)}\n")

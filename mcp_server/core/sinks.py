@@ -13,22 +13,39 @@ import base64
 import json
 import os
 import re
+import secrets
 import shutil
-from collections.abc import Callable, Mapping
+import stat
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
 from mcp_server.core import exits
 from mcp_server.core.errors import BadReferenceError, SourceError
+from mcp_server.core.process import is_variable
 from mcp_server.core.sealed import Sealed
 
-__all__ = ["RUNTIME_SCHEME", "RuntimeFolder", "in_child_environment", "runtime_name"]
+__all__ = [
+    "RUNTIME_SCHEME",
+    "RuntimeFolder",
+    "check_keys",
+    "holds_one",
+    "in_child_environment",
+    "runtime_name",
+]
 
 RUNTIME_SCHEME: Final = "runtime"
 Result = TypeVar("Result")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PID: Final = re.compile(r"[1-9][0-9]{0,8}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]*")
+# In single quotes a shell reads everything as it is; python-dotenv reads \\ and \' there.
+_SINGLE: Final = re.compile(r"(?:[^'\\]|\\(?![\\']|\Z))*")
+_SPECIAL: Final = re.compile(r'[\\"$`]')
+_BACKSLASHED: Final = r"\\\g<0>"
+_BEYOND_BMP: Final = re.compile("([\U00010000-\U0010ffff]+)")
+_LAST_OF_BMP: Final = "\uffff"
 
 
 def runtime_name(text: str) -> str:
@@ -62,11 +79,18 @@ class RuntimeFolder:
         """Write the values as the format that the name's suffix says.
 
         ``.env``, ``.json`` and ``.yaml`` hold every key; any other name holds exactly one value,
-        as it is.
+        as it is. Bytes that are not UTF-8 become base64 in the first three. A ``.env`` file holds
+        variables only; a POSIX shell reads exactly the values. So does python-dotenv, but for what
+        it has no way to write: ``${NAME}``, which it replaces, a carriage return, and a ``$`` or
+        backtick together with an apostrophe or backslashes.
+
+        Raises:
+            SourceError: The file cannot be written, or does not hold such keys.
         """
+        render = _renderer(name, tuple(values))
         self._prepare()
         path = self.path / name
-        exits.into_file(values, _renderer(name, len(values)), lambda data: _replace(path, data))
+        exits.into_file(values, render, lambda data: _replace(path, data))
         return path
 
     def clear(self) -> None:
@@ -74,21 +98,32 @@ class RuntimeFolder:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _prepare(self) -> None:
-        if self.path.is_dir():
-            return
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        info = self._root.lstat()
-        if info.st_uid != os.getuid() or info.st_mode & 0o077 or not self._root.is_dir():
-            raise SourceError("The runtime folder is not private to this user.")
-        self._sweep()
-        self.path.mkdir(mode=0o700)
+        try:
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _private(self._root):
+                raise SourceError("The runtime folder is not private to this user.")
+            if _private(self.path):
+                return
+            self._sweep()
+            self.path.mkdir(mode=0o700)
+        except OSError:
+            raise SourceError("The runtime folder cannot be made.") from None
         atexit.register(self.clear)
 
     def _sweep(self) -> None:
         for folder in self._root.iterdir():
             pid = folder.name.partition("-")[0]
-            if pid.isdigit() and not _alive(int(pid)):
+            if _PID.fullmatch(pid) and not _alive(int(pid)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private(folder: Path) -> bool:
+    """Whether it is a folder, no link to one, that belongs to this user alone."""
+    try:
+        info = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(info.st_mode) and info.st_uid == os.getuid() and not info.st_mode & 0o077
 
 
 def _alive(pid: int) -> bool:
@@ -101,15 +136,28 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _renderer(name: str, count: int) -> Callable[[Mapping[str, bytes]], bytes]:
-    suffix = Path(name).suffix or name
-    if suffix == ".env":
-        return _as_env
-    if suffix in {".json", ".yaml", ".yml"}:
-        return _as_json  # JSON is YAML too
-    if count != 1:
+def holds_one(name: str) -> bool:
+    """Whether a runtime file of this name holds one value as it is."""
+    return Path(name).suffix not in {".env", ".json", ".yaml", ".yml"}
+
+
+def check_keys(name: str, keys: Collection[str]) -> None:
+    """Whether a runtime file of this name can hold these keys.
+
+    Raises:
+        SourceError: It cannot.
+    """
+    if holds_one(name) and len(keys) != 1:
         raise SourceError("A file without .env, .json or .yaml in its name holds one key.")
-    return lambda values: next(iter(values.values()))
+    if Path(name).suffix == ".env" and not all(map(is_variable, keys)):
+        raise SourceError("A .env file holds keys of letters, digits and underscores only.")
+
+
+def _renderer(name: str, keys: Collection[str]) -> Callable[[Mapping[str, bytes]], bytes]:
+    check_keys(name, keys)
+    if holds_one(name):
+        return lambda values: next(iter(values.values()))
+    return _as_env if Path(name).suffix == ".env" else _as_json  # JSON is YAML too
 
 
 def _as_env(values: Mapping[str, bytes]) -> bytes:
@@ -122,12 +170,20 @@ def _env_quoted(value: bytes) -> bytes:
     text = _text(value)
     if _PLAIN.fullmatch(text):
         return text.encode()
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped.replace("$", chr(92) + "$")}"'.encode()
+    if _SINGLE.fullmatch(text):
+        return f"'{text}'".encode()
+    return f'"{_SPECIAL.sub(_BACKSLASHED, text)}"'.encode()
 
 
 def _as_json(values: Mapping[str, bytes]) -> bytes:
-    return json.dumps({name: _text(value) for name, value in values.items()}).encode() + b"\n"
+    pairs = ", ".join(f"{_json(name)}: {_json(_text(value))}" for name, value in values.items())
+    return f"{{{pairs}}}\n".encode()
+
+
+def _json(text: str) -> str:
+    """A JSON string that YAML reads alike: it has no escape made of two halves."""
+    parts = _BEYOND_BMP.split(text)
+    return f'"{"".join(p if p > _LAST_OF_BMP else json.dumps(p)[1:-1] for p in parts)}"'
 
 
 def _text(value: bytes) -> str:
@@ -138,8 +194,11 @@ def _text(value: bytes) -> str:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    partial = path.with_name(path.name + ".part")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    partial = path.with_name(f".{secrets.token_hex(4)}")  # no name that one can ask for
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise SourceError("The runtime file could not be written whole.") from None
     try:
         rest = memoryview(data)
         while rest:

@@ -20,9 +20,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from mcp_server.core.documents import load_json, load_yaml
+from mcp_server.core.documents import load_json, load_yaml_texts
 from mcp_server.core.errors import LimitError, SourceError
 from mcp_server.core.sealed import Sealed, seal
+from mcp_server.core.text import is_plain
 
 __all__ = [
     "RAW_KEY",
@@ -44,8 +45,10 @@ _KEY_MATERIAL: Final = frozenset(
     | {"secret-management", "gcloud", "age-key.txt", "keys.txt"}
 )
 _OWN_VARIABLES: Final = re.compile(
-    r"(?:ANTHROPIC|CLAUDE|OPENAI|MCP|SECRET_MANAGEMENT|SOPS|AWS|VAULT|BAO|LD|DYLD|PYTHON)_?.*"
+    r"(?:ANTHROPIC|CLAUDE|OPENAI|CODEX|CURSOR|GEMINI|COPILOT|MCP|SECRET_MANAGEMENT|SOPS|AWS|VAULT"
+    r"|BAO|LD|DYLD)(?:_.*)?|CLAUDECODE|PYTHON.*"
 )
+_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -79,9 +82,8 @@ class SourceRules:
         Raises:
             SourceError: Not there, not a regular file, or not allowed.
         """
-        given = Path(path).expanduser()
-        asked = given if given.is_absolute() else self.project / given
         try:
+            asked = self.project / Path(path).expanduser()
             real = asked.resolve(strict=True)
             regular = stat.S_ISREG(real.stat().st_mode)
         except (OSError, RuntimeError, ValueError):
@@ -90,8 +92,11 @@ class SourceRules:
             raise SourceError("A file source is a regular file.")
         if not any(real.is_relative_to(folder) for folder in (self.project, *self.folders)):
             raise SourceError("The file lies outside the project and the operator's folders.")
-        if _KEY_MATERIAL.intersection((*real.parts, *asked.parts)):
+        # Some file systems do not tell the case of letters apart.
+        if _KEY_MATERIAL.intersection(part.casefold() for part in (*real.parts, *asked.parts)):
             raise SourceError("Files that hold keys or logins of programs are never sources.")
+        if not is_plain(str(real)):
+            raise SourceError("The file's path has control or hidden characters.")
         return real
 
     def check_variable(self, name: str) -> str:
@@ -143,7 +148,7 @@ def read_file(path: Path, how: FileFormat, pointers: frozenset[str] = frozenset(
         return _read_env(content)
     if chosen is FileFormat.RAW:
         return FileValues({RAW_KEY: seal(content)})
-    tree = load_json(content) if chosen is FileFormat.JSON else load_yaml(content)
+    tree = load_json(content) if chosen is FileFormat.JSON else load_yaml_texts(content)
     if not isinstance(tree, dict):
         raise SourceError("The file's top level is not a mapping of names to values.")
     found = _from_tree(tree)
@@ -214,7 +219,10 @@ def _env_lines(content: bytes) -> tuple[tuple[EnvLine, ...], tuple[str, ...]]:
 
 def _read_env(content: bytes) -> FileValues:
     lines, skipped = _env_lines(content)
-    return FileValues({line.name: seal(line.text.encode()) for line in lines}, skipped)
+    last = {line.name: line for line in lines}
+    again = [f"line {each.number}: set again below" for each in lines if last[each.name] != each]
+    values = {line.name: seal(line.text.encode()) for line in last.values()}
+    return FileValues(values, (*skipped, *again))
 
 
 def _from_tree(tree: dict[object, object]) -> FileValues:
@@ -232,14 +240,26 @@ def _descend(node: object, pointer: str) -> object:
     for step in pointer[1:].split("/"):
         name = step.replace("~1", "/").replace("~0", "~")
         try:
-            node = node[int(name)] if isinstance(node, list) else node[name]  # type: ignore[index]
-        except (LookupError, TypeError, ValueError):
-            raise SourceError("The file has no value at that pointer.") from None
+            node = node[_index(name)] if isinstance(node, list) else node[name]  # type: ignore[index]
+        except (LookupError, TypeError):
+            node = None
+        if node is None:
+            raise SourceError("The file has no value at that pointer.")
     return node
+
+
+def _index(step: str) -> int:
+    """A list index as RFC 6901 writes it: neither a sign nor a leading zero."""
+    if not _INDEX.fullmatch(step):
+        raise LookupError
+    return int(step)
 
 
 def _scalar(node: object) -> bytes:
     """Text as it is; anything else as compact JSON, the form that pointers read."""
     if isinstance(node, str):
-        return node.encode()
+        try:
+            return node.encode()
+        except UnicodeEncodeError:  # JSON can write half a character (RFC 8259, section 8.2)
+            raise SourceError("A text in the file is not Unicode.") from None
     return json.dumps(node, separators=(",", ":"), default=str).encode()
