@@ -30,7 +30,8 @@ ARROWS: dict[str, frozenset[str]] = {
     "tools": frozenset({"core", "engine"}),
     "page": frozenset({"core", "engine"}),
     "cli": frozenset({"core", "engine", "page", "server"}),
-    "server": frozenset({"core", "engine", "tools"}),
+    "server": frozenset({"core", "engine", "tools", "wire"}),
+    "wire": frozenset({"core"}),
     "tour": frozenset({"core"}),
     "launch": frozenset({"__main__", "tour"}),
     "__main__": frozenset({"server", "cli"}),
@@ -39,7 +40,7 @@ ARROWS: dict[str, frozenset[str]] = {
 
 LIBRARIES: dict[str, frozenset[str]] = {
     "mcp": frozenset({"server", "tools"}),
-    "anyio": frozenset({"server", "tools"}),
+    "anyio": frozenset({"server", "tools", "wire"}),
     "pydantic": frozenset({"server", "tools"}),
     "yaml": frozenset({"core", "formats", "cli"}),
     "cryptography": frozenset({"core", "formats"}),
