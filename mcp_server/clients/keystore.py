@@ -62,12 +62,16 @@ def os_keyring() -> Keyring | None:
         return Keychain()
     from keyring.backends.SecretService import Keyring as SecretService  # noqa: PLC0415 - same
 
-    if not SecretService.viable:
-        return None
-    service = SecretService()  # type: ignore[no-untyped-call] # partly typed
-    collection = service.get_preferred_collection()  # type: ignore[no-untyped-call] # same
-    with closing(collection.connection):
-        return None if collection.collection_path == _SESSION_COLLECTION else service
+    usable = SecretService.viable and _default_collection_persists()
+    return SecretService() if usable else None  # type: ignore[no-untyped-call] # partly typed
+
+
+def _default_collection_persists() -> bool:
+    import secretstorage  # noqa: PLC0415 - on first use; what SecretService speaks through
+
+    with closing(secretstorage.dbus_init()) as connection:
+        collection = secretstorage.get_collection_by_alias(connection, "default")
+        return collection.collection_path != _SESSION_COLLECTION
 
 
 class KeyStore:

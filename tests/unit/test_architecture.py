@@ -52,6 +52,7 @@ LIBRARIES: dict[str, frozenset[str]] = {
     "ahocorasick_rs": frozenset({"core"}),
     "hvac": frozenset({"clients"}),
     "keyring": frozenset({"clients"}),
+    "secretstorage": frozenset({"clients"}),
     "boto3": frozenset({"clients"}),
     "botocore": frozenset({"clients"}),
     "kubernetes": frozenset({"clients"}),
@@ -74,7 +75,9 @@ OUTWARD: dict[str, frozenset[str]] = {
 """Parts of the standard library that start programs, open connections or run what they read."""
 
 FILES = frozenset({"os", "io", "pathlib", "shutil", "tempfile", "mmap", "fcntl"})
-LATE = frozenset({"hvac", "keyring", "boto3", "botocore", "kubernetes", "anthropic", "jinja2"})
+LATE = frozenset(
+    {"hvac", "keyring", "secretstorage", "boto3", "botocore", "kubernetes", "anthropic", "jinja2"}
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from threading import Event
 
 import keyring.backends.fail
 import keyring.backends.null
+import keyring.core
 import pytest
 
 from mcp_server.clients import keystore
@@ -21,6 +22,7 @@ from mcp_server.clients.keystore import Keyring, KeyStore, os_keyring
 from mcp_server.core import sealed
 from mcp_server.core.errors import ConfigError
 from mcp_server.core.sealed import on_seal
+from tests.servers.secret_service import SecretService, running
 
 ROOT = Path(__file__).parents[3]
 KEY = b"# created: now\nAGE-SECRET-KEY-1CANARY\n"
@@ -174,6 +176,47 @@ def test_a_bus_that_accepts_and_says_nothing_costs_the_patience_only(
         bus.settimeout(10)
         bus.accept()[0].close()
     assert store.obtain(lambda: KEY) == KEY
+    assert path.read_bytes() == KEY
+
+
+def test_the_secret_service_keeps_the_key(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real client library on a real socket; none of the package's plug-ins is looked for."""
+    service = SecretService()
+    with running(service, tmp_path / "bus") as address:
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+
+        assert KeyStore(path).obtain(lambda: KEY) == KEY
+        assert list(KeyStore(path).identities()) == [KEY]
+        assert KeyStore(path).obtain(lambda: b"another") == KEY
+    assert [value for _, value in service.kept.values()] == [KEY]
+    assert not path.exists()
+    assert keyring.core._keyring_backend is None
+
+
+def test_a_collection_that_ends_with_the_session_keeps_no_key(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = SecretService("session")
+    with running(service, tmp_path / "bus") as address:
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+
+        assert KeyStore(path).obtain(lambda: KEY) == KEY
+    assert service.kept == {}
+    assert path.read_bytes() == KEY
+
+
+def test_a_locked_keyring_whose_person_does_not_come_counts_as_none(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keystore, "PATIENCE", 0.5)
+    service = SecretService(locked=True)
+    with running(service, tmp_path / "bus") as address:
+        monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", address)
+
+        assert KeyStore(path).obtain(lambda: KEY) == KEY
+        assert service.asked.wait(30)
     assert path.read_bytes() == KEY
 
 
