@@ -24,7 +24,7 @@ from mcp_server.backends.local._keys import Keys
 from mcp_server.backends.local._options import LocalOptions
 from mcp_server.backends.local._views import describe, detailed, page
 from mcp_server.clients.keystore import KeyStore, os_keyring
-from mcp_server.core.errors import ConflictError, NotFoundError
+from mcp_server.core.errors import ConflictError, LimitError, NotFoundError
 from mcp_server.core.model import (
     Ability,
     Change,
@@ -43,6 +43,7 @@ from mcp_server.formats.sops import Decrypted, Document, Leaf, Map, Metadata, No
 __all__ = ["LocalBackend"]
 
 _ABSENT = "0"
+_FULL = "Erase secrets nobody needs, lower `versions` in the configuration, or use another store."
 
 
 @dataclass(slots=True, repr=False)
@@ -200,7 +201,10 @@ class LocalBackend(Backend):
             recipients = self._keys.recipients(now)
             return sops.create(tree, recipients, now=now, metadata=Metadata.new(RULE))
         self._keys.check(previous.document.metadata)
-        return sops.update(previous, tree, now=now, add=self._keys.to_add())
+        try:
+            return sops.update(previous, tree, now=now, add=self._keys.to_add())
+        except LimitError:
+            raise LimitError("The store is full; nothing was changed.", next_step=_FULL) from None
 
 
 def _parsed(stamp: Stamp, data: bytes) -> _Loaded:

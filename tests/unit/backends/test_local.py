@@ -433,7 +433,7 @@ def test_more_than_a_document_holds_is_refused_and_nothing_is_lost(local: Local)
         local.put(f"large-{number}", {"v": b"x" * 1_048_576})
     before = local.path.read_bytes()
 
-    with pytest.raises(LimitError):
+    with pytest.raises(LimitError, match="store is full"):
         local.put("large-12", {"v": b"x" * 1_048_576})
     assert local.path.read_bytes() == before
     assert len(local.names()) == 11
