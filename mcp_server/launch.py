@@ -50,6 +50,7 @@ TEST_LOCK = ROOT / "requirements-dev.txt"
 MARK = "# Written by secret-management: launch.py link"
 CONNECT_SECONDS = 25  # the client waits 30 s for a server
 KEEP_SECONDS = 30 * 24 * 3600  # unused environments of other releases
+_VENV = "home = {}\ninclude-system-site-packages = false\n"
 USAGE = "usage: launch.py [install | test ARG... | cli ARG... | link]"
 
 
@@ -266,14 +267,32 @@ def install(*locks: Path) -> list[Path]:
 
 
 def test(arguments: list[str]) -> int:
-    """Replace this process by the test runner; its children find the same packages."""
+    """Replace this process by the test runner."""
     runtime, packages = install(RUNTIME_LOCK, TEST_LOCK)
-    path = os.pathsep.join([str(packages / "bin"), os.environ.get("PATH", os.defpath)])
-    imports = os.pathsep.join([str(ROOT), str(packages)])
-    environment = {**os.environ, "PYTHONPATH": imports, "PATH": path}
+    python = _python_of(packages)
+    path = os.pathsep.join([str(Path(python).parent), os.environ.get("PATH", os.defpath)])
+    environment = {**os.environ, "PATH": path}
     environment["SECRET_MANAGEMENT_DATA"] = str(runtime.parent)  # for the servers that tests start
-    runner = [sys.executable, "-P", str(ROOT / "tests" / "run.py"), *arguments]
-    os.execve(sys.executable, runner, environment)  # noqa: S606 - no shell is what we want
+    os.chdir(ROOT)
+    runner = [python, "-m", "tests.run", *arguments]
+    os.execve(python, runner, environment)  # noqa: S606 - no shell is what we want
+
+
+def _python_of(packages: Path) -> str:
+    """Return a Python that finds these packages, as do its children in any environment.
+
+    It is a virtual environment in three files (PEP 405), made without the ``venv`` module.
+    """
+    python = packages / "bin" / "python3"
+    if not python.exists():
+        library = packages / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
+        for folder in (python.parent, library.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+        base = Path(sys.executable).resolve()
+        (packages / "pyvenv.cfg").write_text(_VENV.format(base.parent), "utf-8")
+        library.symlink_to(packages)
+        python.symlink_to(base)
+    return str(python)
 
 
 def command_line(arguments: list[str]) -> int:

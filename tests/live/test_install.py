@@ -13,6 +13,7 @@ from mcp_server import launch
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(300)]
 
+BASE_PYTHON = str(Path(sys.executable).resolve())  # the one outside the test environment
 LAUNCHER = str(launch.ROOT / "mcp_server" / "launch.py")
 BLOCK = """
 import sys
@@ -45,10 +46,10 @@ def bare(home: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installed(bare: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    control = subprocess.run([sys.executable, "-c", "import venv"], env=bare, check=False)
+    control = subprocess.run([BASE_PYTHON, "-c", "import venv"], env=bare, check=False)
     assert control.returncode != 0, "the venv module is still there"
     return subprocess.run(
-        [sys.executable, LAUNCHER, "install"], env=bare, capture_output=True, text=True, check=False
+        [BASE_PYTHON, LAUNCHER, "install"], env=bare, capture_output=True, text=True, check=False
     )
 
 
@@ -67,7 +68,7 @@ def test_pip_alone_installs_the_lock_into_one_private_folder(
 @pytest.mark.usefixtures("installed")
 def test_the_server_answers_from_what_was_installed(home: Path, bare: dict[str, str]) -> None:
     with subprocess.Popen(
-        [sys.executable, "-I", "-S", LAUNCHER],
+        [BASE_PYTHON, "-I", "-S", LAUNCHER],
         env=bare,
         cwd=home,
         stdin=subprocess.PIPE,
@@ -86,7 +87,7 @@ def test_the_server_answers_from_what_was_installed(home: Path, bare: dict[str, 
 @pytest.mark.usefixtures("installed")
 def test_a_second_install_has_nothing_to_do(bare: dict[str, str]) -> None:
     offline = {**bare, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
-    again = subprocess.run([sys.executable, LAUNCHER, "install"], env=offline, check=False)
+    again = subprocess.run([BASE_PYTHON, LAUNCHER, "install"], env=offline, check=False)
     assert again.returncode == 0
 
 
@@ -95,7 +96,7 @@ def test_an_install_that_fails_says_so_and_leaves_nothing(
 ) -> None:
     offline = {**bare, "HOME": str(tmp_path), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
     done = subprocess.run(
-        [sys.executable, LAUNCHER, "install"],
+        [BASE_PYTHON, LAUNCHER, "install"],
         env=offline,
         capture_output=True,
         text=True,

@@ -236,6 +236,18 @@ def test_a_data_folder_that_cannot_be_written_is_one_clear_line(with_uv: Path) -
     assert str(with_uv / ".local") in done.stderr
 
 
+def test_the_python_of_an_environment_finds_its_packages_and_no_others(tmp_path: Path) -> None:
+    (tmp_path / "packed.py").write_text("word = 'found'\n")
+    python = launch._python_of(tmp_path)
+    script = "import importlib.util, packed; print(packed.word, importlib.util.find_spec('pip'))"
+    for _ in range(2):
+        done = subprocess.run(
+            [python, "-c", script], env={}, cwd="/", capture_output=True, check=True
+        )
+        assert done.stdout == b"found None\n"
+        assert launch._python_of(tmp_path) == python
+
+
 def test_an_old_environment_goes_unless_a_process_runs_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

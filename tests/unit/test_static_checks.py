@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +50,4 @@ def test_the_type_checker_sees_a_fault(tmp_path: Path) -> None:
 
 
 def _command(tool: str, *arguments: str) -> list[str]:
-    found = shutil.which(tool, path=str(Path(sys.executable).parent)) or shutil.which(tool)
-    assert found, f"{tool} is not installed"
-    return [found, *arguments]
+    return [sys.executable, "-m", tool, *arguments]
