@@ -25,6 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from mcp_server.core.durable import make_folder, sync_folder, write_all
 from mcp_server.core.errors import JournalError
 
 __all__ = ["Event", "Journal", "Kind", "Record", "Report"]
@@ -158,11 +159,12 @@ class Journal:
         try:
             descriptor = os.open(self.path, flags, 0o600)
         except FileNotFoundError:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             descriptor = os.open(self.path, flags, 0o600)
-            _sync_folder(self.path.parent)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if os.fstat(descriptor).st_size == 0:
+                sync_folder(self.path.parent)
             yield descriptor
         finally:
             os.close(descriptor)
@@ -209,10 +211,8 @@ def _digest(body: dict[str, object]) -> str:
 
 def _append(descriptor: int, line: bytes, size: int, *, durable: bool) -> None:
     """Write all of ``line`` or leave the file as it was: a full disk gives short writes."""
-    rest = memoryview(line)
     try:
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        write_all(descriptor, line)
         if durable:
             os.fsync(descriptor)
     except OSError:
@@ -276,14 +276,6 @@ def _record(entry: dict[str, object]) -> Record:
 def _number(entry: dict[str, object]) -> int:
     number = entry.get("n")
     return number if isinstance(number, int) else 0
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:
