@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -217,7 +217,7 @@ class Broker:
             return self._receipt(plan, "approved", f"Run it: secrets run --plan {plan.id}", channel)
         self.plans.claim(plan)
         self._record(Kind.DECIDED, plan, channel, durable=True)
-        return self._done(plan, self._executor.carry_out(operation, act), channel)
+        return self._done(plan, self._carry_out(plan, act, channel), channel)
 
     def approve(self, plan: Plan, channel: str) -> None:
         """Note that a ``run`` plan was allowed, for the process that will carry it out."""
@@ -239,15 +239,9 @@ class Broker:
         if self.planner.stale(plan.operation, act):
             raise PlanStaleError
         self.plans.claim(plan)
-        self._record(Kind.INTENT, plan, "approved", durable=True)
-        try:
+        with self._journaled(plan, "approved"):
             gathered = self._executor.gather(plan.operation, act)
-            result = in_child_environment(gathered.values, start)
-        except SecretsError as error:
-            self._outcome(Kind.FAILED, plan, error.code)
-            raise
-        self._outcome(Kind.DONE, plan)
-        return result
+            return in_child_environment(gathered.values, start)
 
     # --- inside -------------------------------------------------------------------------
 
@@ -296,10 +290,27 @@ class Broker:
     def _act(self, plan: str | None = None, channel: str | None = None) -> Act:
         return Act(self.session.id, plan, channel)
 
-    def _outcome(self, kind: Kind, plan: Plan, code: str | None = None) -> None:
-        """Journal what became of a child; a full disk now must not hide its result."""
+    def _carry_out(self, plan: Plan, act: Act, channel: str) -> Done:
+        """Stores journal what is done to them; a delivery goes to none."""
+        delivers = plan.operation.verb is Verb.DELIVER
+        with self._journaled(plan, channel) if delivers else nullcontext():
+            return self._executor.carry_out(plan.operation, act)
+
+    @contextmanager
+    def _journaled(self, plan: Plan, channel: str) -> Iterator[None]:
+        """Durable intent before values go out, outcome after."""
+        self._record(Kind.INTENT, plan, channel, durable=True)
+        try:
+            yield
+        except SecretsError as error:
+            self._outcome(Kind.FAILED, plan, channel, error.code)
+            raise
+        self._outcome(Kind.DONE, plan, channel)
+
+    def _outcome(self, kind: Kind, plan: Plan, channel: str, code: str | None = None) -> None:
+        """Journal what became of it; a full disk now must not hide its result."""
         with suppress(JournalError):
-            self._record(kind, plan, "approved", durable=True, code=code)
+            self._record(kind, plan, channel, durable=True, code=code)
 
     def _record(
         self,
