@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mcp_server import __version__
 from mcp_server.core.broker import Broker
-from mcp_server.core.errors import SecretsError
+from mcp_server.core.errors import OutcomeUnknownError, SecretsError
 from mcp_server.core.journal import Kind, Record
 from mcp_server.core.ports import StoreSettings
 from mcp_server.core.receipts import StatusReceipt, StoreStatus
@@ -107,14 +107,14 @@ def _policy(broker: Broker) -> tuple[str, ...]:
 
 
 def _unfinished(records: list[Record]) -> tuple[str, ...]:
-    """Intents without an outcome: a crash came between. References, so that one can look."""
+    """Intents without a known outcome: a crash or a lost reply. References, so that one can look."""
     begun: dict[tuple[str, str, str], Record] = {}
     for record in records:
         event = record.event
         key = (event.session, event.verb, event.ref)
         if event.kind is Kind.INTENT:
             begun[key] = record
-        elif event.kind in {Kind.DONE, Kind.FAILED}:
+        elif event.code != OutcomeUnknownError.code and event.kind in {Kind.DONE, Kind.FAILED}:
             begun.pop(key, None)
     lines = [f"{r.time} {r.event.verb} {r.event.ref}" for r in begun.values()]
     return tuple(lines[-_SHOWN:])
