@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,8 @@ class Sandbox:
     Args:
         root: An empty folder that belongs to the test.
         api: The scripted API. None for commands that need no model.
-        path: The PATH of everything that runs inside; by default the one of this process.
+        path: The PATH of everything that runs inside; by default the one of this process, with
+            this Python first.
 
     Nothing is inherited but the locale: the environment is built here, name by name.
     """
@@ -130,12 +132,18 @@ class Sandbox:
         self.config = root / "home" / ".claude"
         self.project = root / "project"
         self.recording = root / "terminal"
-        self.environment = _environment(self.home, self.config, api, path or os.environ["PATH"])
+        own = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        self.environment = _environment(self.home, self.config, api, path or own)
         self.config.mkdir(parents=True, mode=0o700)
         self.project.mkdir()
         # The first-run tour asks the vendor's service whether it is there; skip only that.
         seed = {"hasCompletedOnboarding": True, "theme": "dark"}
         (self.config / ".claude.json").write_text(json.dumps(seed))
+
+    def persons_environment(self) -> dict[str, str]:
+        """What a terminal beside the assistant has: the same home, nothing of the assistant."""
+        foreign = ("ANTHROPIC_", "CLAUDE_", "MCP_", "HTTP", "DISABLE_")
+        return {k: v for k, v in self.environment.items() if not k.startswith(foreign)}
 
     def server_log(self) -> str:
         """What the client wrote down about its MCP servers, all sessions joined."""
@@ -147,9 +155,9 @@ class Sandbox:
         command: Sequence[str | Path],
         *,
         seconds: float = 120,
-        extra: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> Finished:
-        """Run a command in the project to its end, with no standard input.
+        """Run a command in the project to its end, with no standard input and no terminal.
 
         Raises:
             TimeoutExpired: It ran longer than ``seconds``; it has been killed.
@@ -157,7 +165,8 @@ class Sandbox:
         done = subprocess.run(
             command,
             cwd=self.project,
-            env={**self.environment, **(extra or {})},
+            env=environment or self.environment,
+            start_new_session=True,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

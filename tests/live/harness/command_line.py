@@ -104,7 +104,7 @@ class Home:
         file.write_text(json.dumps(values))
         done = self.secrets("write", f"local://{name}", "--from-file", "import.json")
         file.unlink()
-        assert done.code == 0, done.stderr
+        assert done.code == 0, (done.stdout, done.stderr)
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of ``secrets``."""

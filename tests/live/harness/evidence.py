@@ -11,6 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.leaks.corpus import find
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
@@ -57,6 +59,20 @@ class Evidence:
     def hits(self, found: Callable[[bytes], bool]) -> list[tuple[str, str]]:
         """Channel and name of each piece in which ``found`` sees a planted value."""
         return [(piece.channel, piece.name) for piece in self.pieces if found(piece.content)]
+
+    def leaks(self, values: Collection[bytes]) -> list[tuple[str, str, list[str]]]:
+        """Channel, name and forms of every appearance of a value, in any disguise.
+
+        Says on standard output what was searched, for the record of the run.
+        """
+        assert values, "there is no value to search for"
+        print(f"{self.summary()}; {len(values)} values")  # noqa: T201 - see above
+        return [
+            (piece.channel, piece.name, forms)
+            for piece in self.pieces
+            for value in values
+            if (forms := find(piece.content, value))
+        ]
 
     def require(self, *channels: str) -> None:
         """Raise ``AssertionError`` if nothing was collected from one of the channels."""

@@ -28,12 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["ClientSession", "Terminal"]
 
 _POLL = 0.05  # seconds between two looks at the screen
-_LOST = 5.0  # seconds after which a key that changed nothing is taken for lost
+_LOST = 3.0  # seconds after which a key that changed nothing is taken for lost
 
 _FIRST_RUN = {
     "Detected a custom API key": "Yes",
     "trust this folder": "Yes, I trust this folder",
 }
+_FORM = "requests your input"
 _CURSOR = "\u276f"
 _PROMPT = rf"^{_CURSOR}"  # a menu indents its cursor, the prompt does not
 
@@ -44,7 +45,7 @@ class Terminal:
     Args:
         sandbox: Whose environment and project the program gets.
         command: The program and its arguments.
-        extra: Further variables.
+        environment: Instead of the sandbox's.
 
     All that the program shows is recorded below ``sandbox.recording``.
     """
@@ -54,12 +55,13 @@ class Terminal:
         sandbox: Sandbox,
         command: Sequence[str | Path],
         *,
-        extra: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._sandbox = sandbox
         self._command = [str(part) for part in command]
-        self._environment = {**sandbox.environment, **(extra or {})}
+        self._environment = environment or sandbox.environment
         self._socket = sandbox.root / "tmux"
+        self._exit_code = sandbox.root / "exit-code"
         self._screens: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -84,8 +86,11 @@ class Terminal:
 
     def _start(self) -> None:
         self._sandbox.recording.mkdir(exist_ok=True)
-        # The pane's command waits for a line, so that recording has begun before it starts.
-        gate = ["sh", "-c", 'read -r _ && exec "$@"', "sh", *self._command]
+        self._exit_code.unlink(missing_ok=True)
+        # The pane's command waits for a line, so that recording has begun before it starts. It
+        # notes the exit code itself: tmux sometimes does not learn it.
+        script = 'read -r _; code=$1; shift; "$@"; echo $? > "$code"'
+        gate = ["sh", "-c", script, "sh", str(self._exit_code), *self._command]
         size = ["-x", "180", "-y", "60"]
         self._tmux("new-session", "-d", *size, "-c", str(self._sandbox.project), *gate)
         self._tmux("set-option", "remain-on-exit", "on")
@@ -114,9 +119,8 @@ class Terminal:
 
     def ended(self) -> int | None:
         """The program's exit code, or None while it runs."""
-        status = self._tmux("display-message", "-p", "#{pane_dead}:#{pane_dead_status}").strip()
-        dead, _, code = status.partition(":")
-        return int(code or 255) if dead == "1" else None
+        written = self._exit_code.read_text() if self._exit_code.exists() else ""
+        return int(written) if written.endswith("\n") else None
 
     def wait_for(self, *patterns: str, seconds: float = 60) -> str:
         """The screen, once it matches all patterns.
@@ -148,20 +152,12 @@ class Terminal:
         """
         deadline = time.monotonic() + seconds
         wanted = re.compile(rf"{_CURSOR}\s*(\d\.\s*)?{label}\s*$")
-        while not wanted.search(line := self._settled_cursor(deadline)):
-            self._press_until("Down", partial(_cursor_moved, line), deadline)
-        menu = _without_cursor(self.screen())
-        self._press_until("Enter", lambda now: _without_cursor(now) != menu, deadline)
+        while not wanted.search(line := self._menu_line(deadline)):
+            self._press_until("Down", _settled(other_than=line), deadline)
+        self._press_until("Enter", _settled(other_than=line), deadline)
 
-    def _settled_cursor(self, deadline: float) -> str:
-        """The cursor's line, once three looks in a row agree: a menu is not drawn in one go."""
-        looks: deque[str] = deque(maxlen=3)
-
-        def agree(screen: str) -> bool:
-            looks.append(_cursor_line(screen))
-            return len(looks) == 3 and bool(looks[0]) and len(set(looks)) == 1
-
-        return _cursor_line(self._wait(agree, deadline, "no menu"))
+    def _menu_line(self, deadline: float) -> str:
+        return _cursor_line(self._wait(_settled(), deadline, "no menu"))
 
     def _press_until(self, key: str, seen: Callable[[str], bool], deadline: float) -> str:
         """Press a key, again every few seconds: one that comes before the menu listens is lost."""
@@ -198,12 +194,19 @@ def _cursor_line(screen: str) -> str:
     return next((line for line in reversed(screen.splitlines()) if _CURSOR in line), "")
 
 
-def _without_cursor(screen: str) -> str:
-    return screen.replace(_CURSOR, " ")
+def _settled(other_than: str = "") -> Callable[[str], bool]:
+    """Whether the cursor stands on another line for three looks: nothing is drawn in one go."""
+    looks: deque[str] = deque(maxlen=3)
+
+    def settled(screen: str) -> bool:
+        looks.append(_cursor_line(screen))
+        return len(looks) == 3 and len(set(looks)) == 1 and looks[0] != other_than
+
+    return settled
 
 
-def _cursor_moved(line: str, screen: str) -> bool:
-    return _cursor_line(screen) != line
+def _stands_before(label: str, screen: str) -> bool:
+    return f"{_CURSOR} {label}" in screen
 
 
 class ClientSession(Terminal):
@@ -232,3 +235,14 @@ class ClientSession(Terminal):
         self.type(prompt)
         self.wait_for(re.escape(prompt))
         self.press("Enter")
+
+    def fill_form(self, button: str, *, ticked: bool) -> None:
+        """Answer a form dialog that has one box; ``button`` is Accept or Decline."""
+        deadline = time.monotonic() + 60
+        self.wait_for(_FORM, r"\u2610")
+        if ticked:
+            self._press_until("Space", lambda now: "\u2612" in now, deadline)
+        self._press_until("Down", partial(_stands_before, "Accept"), deadline)
+        if button == "Decline":
+            self._press_until("Right", partial(_stands_before, "Decline"), deadline)
+        self._press_until("Enter", lambda now: _FORM not in now, deadline)
