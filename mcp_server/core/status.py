@@ -107,7 +107,7 @@ def _policy(broker: Broker) -> tuple[str, ...]:
 
 
 def _unfinished(records: list[Record]) -> tuple[str, ...]:
-    """Intents without a known outcome: a crash or a lost reply. References, so that one can look."""
+    """Intents without a known outcome (a crash, a lost reply): references, so that one can look."""
     begun: dict[tuple[str, str, str], Record] = {}
     for record in records:
         event = record.event
