@@ -117,7 +117,7 @@ class _Session:
                     self._settle()
                 for key, mask in ready:
                     key.data(mask)
-        self._show(self._filter.flush())
+            self._show(self._filter.flush())
 
     def _read_keys(self, _mask: int) -> None:
         try:

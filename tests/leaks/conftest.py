@@ -15,6 +15,8 @@ LOOKED_AT: Counter[str] = Counter()
 
 @pytest.hookimpl
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    from tests.leaks.conftest import LOOKED_AT  # noqa: PLC0415 - pytest loads this file twice
+
     if LOOKED_AT:
         line = ", ".join(f"{count:,} {what}" for what, count in sorted(LOOKED_AT.items()))
         terminalreporter.write_line(f"leak matrix: {line}")

@@ -12,6 +12,7 @@ import pytest
 
 from tests.live.harness.command_line import PROJECT, Home
 
+VERBS = ("init", "status", "list", "read", "write", "delete", "apply", "run", "journal", "serve")
 CANARY = "canary-Vx7Q-tT2m-9Lpz-w4Kd"
 DENY = 'policy: {rules: [{effect: deny, verbs: [update], match: "local://app/**"}]}\n'
 GRANT = 'grants: [{name: nightly, verbs: [update], match: "local://app/**", expires: 2099-01-01}]\n'
@@ -36,9 +37,7 @@ def test_help_needs_no_library_and_no_engine() -> None:
     assert len(re.findall(r"^  [a-z]+ +\S", done.stdout, re.MULTILINE)) == 10
 
 
-@pytest.mark.parametrize(
-    "verb", "init status list read write delete apply run journal serve".split()
-)
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself_without_vendor_libraries(home: Home, verb: str) -> None:
     program = (
         "import sys, contextlib; from mcp_server.cli import main\n"
