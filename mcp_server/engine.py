@@ -17,7 +17,7 @@ from mcp_server.core.guard import Guard
 from mcp_server.core.journal import Journal
 from mcp_server.core.plans import PlanStore
 from mcp_server.core.ports import Session
-from mcp_server.core.sealed import on_seal
+from mcp_server.core.sealed import on_public, on_seal
 from mcp_server.core.sinks import RuntimeFolder
 
 __all__ = ["Engine", "start"]
@@ -49,6 +49,7 @@ def start(project: Path | None = None) -> Engine:
     """
     guard = Guard()
     on_seal(guard.register)
+    on_public(guard.declare_public)
     found = config.load(
         places.SYSTEM_POLICY, places.config_file(), project or places.project_folder()
     )

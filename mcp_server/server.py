@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import os
 import signal
 import sys
@@ -11,16 +10,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final, cast
 
 from mcp_server import __version__
-from mcp_server.core.errors import ConfigError, EgressBlockedError
+from mcp_server.core.errors import ConfigError
 
 if TYPE_CHECKING:  # mcp takes most of the start: loaded once, with the collector off
     import anyio
     from mcp.server.mcpserver import MCPServer
 
-    from mcp_server.core.guard import Guard
     from mcp_server.engine import Engine
 
-__all__ = ["GuardedWire", "create_server", "main"]
+__all__ = ["create_server", "main"]
 
 INSTRUCTIONS: Final = (
     "Secret stores by reference: no secret value ever appears in a result or an argument, so never "
@@ -49,48 +47,6 @@ def create_server(engine: Engine) -> MCPServer:
     )
 
 
-class GuardedWire:
-    """The outgoing stream: every frame passes the guard or is replaced by an error.
-
-    Takes the place of the SDK's text stream over standard output, so it sees the exact bytes of
-    results, errors, notifications and requests of both eras.
-
-    Args:
-        descriptor: Where frames go.
-        guard: Knows the values.
-    """
-
-    def __init__(self, descriptor: int, guard: Guard) -> None:
-        self._descriptor = descriptor
-        self._guard = guard
-        self._frame = b""
-
-    async def write(self, text: str) -> None:
-        """Take one frame with its line end."""
-        self._frame += text.encode()
-
-    async def flush(self) -> None:
-        """Check and send it, in a thread: a full pipe must not stop the event loop."""
-        import anyio.to_thread  # noqa: PLC0415 - see above
-
-        frame, self._frame = self._frame, b""
-        await anyio.to_thread.run_sync(self._send, frame)
-
-    def _send(self, frame: bytes) -> None:
-        rest = memoryview(frame if not self._guard.check(frame).blocked else _withheld(frame))
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
-
-
-def _withheld(frame: bytes) -> bytes:
-    """What is sent in place of a frame: an error for its request, nothing for a notification."""
-    identifier = json.loads(frame).get("id")
-    if not isinstance(identifier, int):
-        return b""
-    error = {"code": -32603, "message": str(EgressBlockedError())}
-    return json.dumps({"jsonrpc": "2.0", "id": identifier, "error": error}).encode() + b"\n"
-
-
 def main() -> int:
     """Serve over standard input and output until the client closes it."""
     os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # noise for a model
@@ -98,7 +54,9 @@ def main() -> int:
     from mcp_server import engine as engines  # noqa: PLC0415 - see above
     from mcp_server.core.guard import guarded_text  # noqa: PLC0415 - see above
     from mcp_server.core.logs import configure  # noqa: PLC0415 - see above
+    from mcp_server.core.process import harden  # noqa: PLC0415 - see above
 
+    harden()
     try:
         engine = engines.start()
     except ConfigError as error:
@@ -119,8 +77,10 @@ def _serve(engine: Engine) -> None:
     import anyio  # noqa: PLC0415 - see above
     from mcp.server.stdio import stdio_server  # noqa: PLC0415 - see above
 
+    from mcp_server.wire import GuardedWire  # noqa: PLC0415 - see above
+
     server = create_server(engine)
-    wire = GuardedWire(os.dup(_STDOUT), engine.guard)
+    wire = GuardedWire(os.dup(_STDOUT), engine.guard, engine.broker.note_withheld)
     os.dup2(_STDERR, _STDOUT)  # stray output of a library misses the wire
     gc.enable()
     gc.freeze()

@@ -8,8 +8,8 @@ somebody wants to apply; the caller asks a person by its channel; ``apply`` or `
 
 from __future__ import annotations
 
-import getpass
 import os
+import pwd
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
@@ -21,6 +21,7 @@ from mcp_server.core import exits
 from mcp_server.core.config import Config, RunProfile
 from mcp_server.core.errors import (
     ApprovalNeededError,
+    EgressBlockedError,
     JournalError,
     PlanMismatchError,
     PlanStaleError,
@@ -243,6 +244,12 @@ class Broker:
             gathered = self._executor.gather(plan.operation, act)
             return in_child_environment(gathered.values, start)
 
+    def note_withheld(self) -> None:
+        """The guard withheld something that was about to leave: journal that it happened."""
+        event = Event(Kind.FAILED, "answer", "-", self.session.id, code=EgressBlockedError.code)
+        with suppress(JournalError):
+            self.session.journal.record(event, durable=False)
+
     # --- inside -------------------------------------------------------------------------
 
     def _submit(self, operation: Operation) -> ChangeReceipt:
@@ -272,7 +279,8 @@ class Broker:
         return _Verdict(verdict, None if verdict.critical else self._grant(acts))
 
     def _grant(self, acts: list[tuple[Verb, Ref]]) -> str | None:
-        grant = self.config.policy.grant_for(acts, self._clock(), getpass.getuser())
+        policy = self.config.policy
+        grant = policy.grant_for(acts, self._clock(), _user()) if policy.grants else None
         if grant is None:
             return None
         channel = f"grant:{grant.name}"
@@ -380,3 +388,10 @@ class Broker:
             except TooWeakError:
                 weak.append(key)
         return prints, tuple(weak)
+
+
+def _user() -> str:
+    """Who runs this, by the kernel's word: ``USER`` says what its setter likes."""
+    with suppress(KeyError):
+        return pwd.getpwuid(os.getuid()).pw_name
+    return str(os.getuid())

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from mcp_server.core.errors import SourceError
-from mcp_server.core.sealed import Sealed, seal
+from mcp_server.core.sealed import Sealed, declare_public, seal
 
 if TYPE_CHECKING:  # the library is loaded on first use
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -93,7 +93,10 @@ def generate(recipe: Recipe, length: int | None = None) -> Generated:
         recipe: What to make.
         length: In the recipe's unit; the default where omitted.
     """
-    return _MAKERS[recipe](normal_length(recipe, length) or 0)
+    made = _MAKERS[recipe](normal_length(recipe, length) or 0)
+    if made.public is not None:
+        declare_public(made.public.encode())
+    return made
 
 
 def _password(length: int) -> Generated:

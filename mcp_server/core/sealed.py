@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NoReturn, final
 
-__all__ = ["Sealed", "on_seal", "seal"]
+__all__ = ["Sealed", "declare_public", "on_public", "on_seal", "seal"]
 
 Watcher = Callable[[bytes, int | None], object]
 _watchers: Final[list[Watcher]] = []
+_public_watchers: Final[list[Callable[[bytes], object]]] = []
 
 
 @final
@@ -54,6 +55,17 @@ def seal(payload: bytes, *, generated_bits: int | None = None) -> Sealed:
 def on_seal(watcher: Watcher) -> None:
     """Let ``watcher(payload, generated_bits)`` see every value sealed from now on."""
     _watchers.append(watcher)
+
+
+def declare_public(material: bytes) -> None:
+    """Tell whoever watches that this public half of a sealed key is not a value."""
+    for watcher in _public_watchers:
+        watcher(material)
+
+
+def on_public(watcher: Callable[[bytes], object]) -> None:
+    """Let ``watcher(material)`` see every public half declared from now on."""
+    _public_watchers.append(watcher)
 
 
 def _open(value: Sealed) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from mcp_server.core.guard import Guard
-from mcp_server.server import GuardedWire
+from mcp_server.wire import MAX_WITHHELD, GuardedWire
 from tests.leaks.corpus import find
 from tests.wire.conftest import ERAS
 from tests.wire.pipes import REPOSITORY, ended, serving
@@ -114,7 +114,8 @@ async def test_a_frame_that_cannot_be_searched_is_not_sent() -> None:
     guard = Guard()
     guard.register(CANARY)
     reader, writer = os.pipe()
-    wire = GuardedWire(writer, guard)
+    noted: list[int] = []
+    wire = GuardedWire(writer, guard, lambda: noted.append(1))
     frames = [
         b'{"jsonrpc":"2.0","id":1,"result":{}}\n',
         b'{"jsonrpc":"2.0","id":2,"result":{"x":"' + CANARY + b'"}}\n',
@@ -128,6 +129,27 @@ async def test_a_frame_that_cannot_be_searched_is_not_sent() -> None:
         lines = received.read().splitlines()
     assert [json.loads(line)["id"] for line in lines] == [1, 2]
     assert "EGRESS_BLOCKED" in json.loads(lines[1])["error"]["message"]
+    assert len(noted) == 2
+
+
+@pytest.mark.anyio
+async def test_after_twenty_withheld_frames_nothing_leaves_any_more() -> None:
+    """Each withheld frame tells something about a value; guesses are limited (P1b)."""
+    guard = Guard()
+    guard.register(CANARY)
+    reader, writer = os.pipe()
+    wire = GuardedWire(writer, guard, lambda: None)
+    for number in range(MAX_WITHHELD):
+        await wire.write(f'{{"id":{number},"result":"{CANARY.decode()}"}}\n')
+        await wire.flush()
+    await wire.write('{"id":"last","result":{}}\n')
+    await wire.flush()
+    os.close(writer)
+    with os.fdopen(reader, "rb") as received:
+        answers = [json.loads(line) for line in received]
+    assert len(answers) == MAX_WITHHELD + 1
+    assert answers[-1]["id"] == "last"
+    assert all("EGRESS_BLOCKED" in answer["error"]["message"] for answer in answers)
 
 
 @pytest.fixture

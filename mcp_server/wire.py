@@ -1,0 +1,68 @@
+"""The outgoing stream of the server: every frame passes the guard or is replaced by an error."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from mcp_server.core.errors import EgressBlockedError
+
+if TYPE_CHECKING:
+    from mcp_server.core.guard import Guard
+
+__all__ = ["GuardedWire"]
+
+MAX_WITHHELD: Final = 20
+
+
+class GuardedWire:
+    """Takes the place of the SDK's text stream over standard output.
+
+    So it sees the exact bytes of results, errors, notifications and requests of both protocol
+    eras. That a frame was withheld is a signal about a value, so it is counted and journaled, and
+    after 20 nothing leaves any more (promise P1b): the person restarts the server.
+
+    Args:
+        descriptor: Where frames go.
+        guard: Knows the values.
+        on_withheld: Called for each frame withheld, before its replacement is sent.
+    """
+
+    def __init__(self, descriptor: int, guard: Guard, on_withheld: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._guard = guard
+        self._on_withheld = on_withheld
+        self._withheld = 0
+        self._frame = b""
+
+    async def write(self, text: str) -> None:
+        """Take one frame with its line end."""
+        self._frame += text.encode()
+
+    async def flush(self) -> None:
+        """Check and send it, in a thread: a full pipe must not stop the event loop."""
+        import anyio.to_thread  # noqa: PLC0415 - loaded with the SDK, not with this module
+
+        frame, self._frame = self._frame, b""
+        await anyio.to_thread.run_sync(self._send, frame)
+
+    def _send(self, frame: bytes) -> None:
+        if self._withheld >= MAX_WITHHELD or self._guard.check(frame).blocked:
+            frame = self._replacement(frame)
+        rest = memoryview(frame)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+    def _replacement(self, frame: bytes) -> bytes:
+        """An error for the frame's request; nothing for a notification."""
+        self._withheld += 1
+        self._on_withheld()
+        identifier = json.loads(frame).get("id")
+        if identifier is None:
+            return b""
+        error = {"code": -32603, "message": str(EgressBlockedError())}
+        answer = {"jsonrpc": "2.0", "id": identifier, "error": error}
+        text = json.dumps(answer).encode() + b"\n"
+        return b"" if self._guard.check(text).blocked else text
