@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
 from contextlib import suppress
@@ -23,8 +22,10 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from mcp_server.core import durable
 from mcp_server.core.errors import (
     JournalError,
+    PlanError,
     PlanExpiredError,
     PlanMismatchError,
     PlanNotFoundError,
@@ -34,11 +35,13 @@ from mcp_server.core.generate import KEY_PAIRS, PUBLIC_SUFFIX
 from mcp_server.core.model import Metadata, Verb
 from mcp_server.core.ports import Clock
 
-__all__ = ["Operation", "Plan", "PlanStore", "Seen", "Step"]
+__all__ = ["Operation", "Plan", "PlanStore", "Seen", "Step", "quoted"]
 
 LIFETIME: Final = timedelta(minutes=30)
 _KEPT: Final = timedelta(days=7)
 _ID = re.compile(r"p-[0-9a-f]{16}")
+_UNAMBIGUOUS: Final = re.compile(r"(?! )[^;,=\"()]+(?<! )")
+_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +64,17 @@ class Step:
     def words(self) -> str:
         """The source in words; safe to show."""
         if self.kind == "generate":
-            half = f", public half in {self.key}{PUBLIC_SUFFIX}" if self.origin in KEY_PAIRS else ""
+            half = (
+                f", public half in {quoted(self.key + PUBLIC_SUFFIX)}"
+                if self.origin in KEY_PAIRS
+                else ""
+            )
             return f"generated {self.origin}" + (f" of {self.part}" if self.part else "") + half
         if self.kind == "copy":
             return f"copy of {self.origin}"
         if self.kind == "env":
             return f"variable {self.origin}"
-        return f"file {self.origin} ({self.part})"
+        return f"file {quoted(self.origin)} ({quoted(self.part)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +128,9 @@ class Operation:
         if self.folder:
             parts.append("in folder " + json.dumps(self.folder))
         if self.versions:
-            parts.append("versions " + ", ".join(self.versions))
-        parts += [f"{step.key} = {step.words}" for step in self.steps]
-        parts += [f"drop {key}" for key in self.remove]
+            parts.append("versions " + ", ".join(map(quoted, self.versions)))
+        parts += [f"{quoted(step.key)} = {step.words}" for step in self.steps]
+        parts += [f"drop {quoted(key)}" for key in self.remove]
         if self.replace:
             parts.append("drop all other keys")
         return "; ".join(parts + self.metadata_words)
@@ -142,8 +149,8 @@ class Operation:
         if self.metadata is None:
             return []
         named = {"owner": self.metadata.owner, "schedule": self.metadata.schedule}
-        words = [f"{name} {value}" for name, value in named.items() if value]
-        consumers = ", ".join(self.metadata.consumers)
+        words = [f"{name} {quoted(value)}" for name, value in named.items() if value]
+        consumers = ", ".join(map(quoted, self.metadata.consumers))
         return [*words, f"consumers {consumers}"] if consumers else words
 
     @property
@@ -187,9 +194,9 @@ class PlanStore:
             "operation": asdict(operation),
         }
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.make_folder(self._folder)
             self._sweep()
-            _create(self._folder / f"{plan.id}.json", json.dumps(body).encode())
+            durable.create(self._folder / f"{plan.id}.json", json.dumps(body).encode())
         except OSError:
             raise JournalError("The plan cannot be stored; nothing was done.") from None
         return plan
@@ -206,7 +213,7 @@ class PlanStore:
             plan = _plan(plan_id, body)
         except FileNotFoundError:
             raise PlanNotFoundError from None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise PlanMismatchError("The plan file is damaged; nothing was done.") from None
         if body.get("digest") != _seal_digest(plan):
             raise PlanMismatchError("The plan file was altered; nothing was done.")
@@ -223,7 +230,7 @@ class PlanStore:
             PlanUsedError: Somebody did before.
         """
         try:
-            _create(self._path(plan.id).with_suffix(".used"), b"")
+            durable.create(self._path(plan.id).with_suffix(".used"), b"")
         except FileExistsError:
             raise PlanUsedError from None
         except OSError:
@@ -232,7 +239,7 @@ class PlanStore:
     def approve(self, plan: Plan) -> None:
         """Note that a person allowed a ``run`` plan, for the process that will carry it out."""
         try:
-            _create(self._path(plan.id).with_suffix(".approved"), self._mark(plan))
+            durable.create(self._path(plan.id).with_suffix(".approved"), self._mark(plan))
         except FileExistsError:
             raise PlanUsedError from None
         except OSError:
@@ -249,12 +256,10 @@ class PlanStore:
     def pending(self) -> list[Plan]:
         """Plans that can be applied now, oldest first."""
         found = []
-        for path in sorted(self._folder.glob("p-*.json"), key=lambda each: each.stat().st_mtime):
-            try:
+        for path in self._folder.glob("p-*.json"):
+            with suppress(PlanError):
                 found.append(self.load(path.stem))
-            except (PlanNotFoundError, PlanUsedError, PlanExpiredError, PlanMismatchError):
-                continue
-        return found
+        return sorted(found, key=lambda plan: plan.expires)
 
     def _path(self, plan_id: str) -> Path:
         if not _ID.fullmatch(plan_id):
@@ -265,34 +270,40 @@ class PlanStore:
         return hmac.new(self._key(), _seal_digest(plan).encode(), hashlib.sha256).digest()
 
     def _key(self) -> bytes:
-        """A key of this user's state folder: a mark cannot be written without reading it."""
+        """A key of this user's state folder: a mark cannot be written without reading it.
+
+        Raises:
+            JournalError: There is none and none can be made.
+        """
         path = self._folder / "approval.key"
-        with suppress(FileExistsError):
-            _create(path, secrets.token_bytes(32))
-        return path.read_bytes()
+        try:
+            if not path.exists():
+                with suppress(FileExistsError):
+                    durable.create(path, secrets.token_bytes(_KEY_BYTES))
+            key = path.read_bytes()
+        except OSError:
+            raise JournalError from None
+        if len(key) != _KEY_BYTES:
+            raise JournalError("The key of approvals is damaged; remove it and approve again.")
+        return key
 
     def _sweep(self) -> None:
         """Forget plans that ended a week ago; their journal entries stay."""
         oldest = (self._clock() - _KEPT).timestamp()
-        for path in self._folder.glob("p-*.*"):
-            if path.stat().st_mtime < oldest:
-                path.unlink(missing_ok=True)
+        for path in (*self._folder.glob("p-*.*"), *self._folder.glob(".p-*")):
+            with suppress(FileNotFoundError):  # another process sweeps too
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
 
 
 def _seal_digest(plan: Plan) -> str:
-    text = f"{plan.id}\n{plan.expires.isoformat()}\n{plan.operation.digest}"
+    text = f"{plan.id}\n{plan.expires.isoformat()}\n{plan.operation.digest}\n{plan.reason}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _create(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def quoted(text: str) -> str:
+    """A name as it is, or in quotes where it could pass for other words of the plan."""
+    return text if _UNAMBIGUOUS.fullmatch(text) else json.dumps(text, ensure_ascii=False)
 
 
 def _plan(plan_id: str, body: dict[str, object]) -> Plan:
@@ -306,4 +317,6 @@ def _plan(plan_id: str, body: dict[str, object]) -> Plan:
         metadata = raw["metadata"]
         raw["metadata"] = Metadata(**{**metadata, "consumers": tuple(metadata["consumers"])})
     expires = datetime.fromisoformat(str(body["expires"]))
+    if expires.tzinfo is None:
+        raise ValueError
     return Plan(plan_id, Operation(**raw), expires, str(body["reason"]))

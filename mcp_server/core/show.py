@@ -28,13 +28,13 @@ def described(found: Description, asked: Ref, now: datetime) -> DescribeReceipt:
         str(found.ref),
         found.state.value,
         _next_step(found, asked),
-        version=found.version,
+        version=_maybe(found.version),
         keys=None if keys is None else keys[:_MAX_SHOWN],
         created=_time(found.created),
         updated=_time(found.updated),
         age_days=None if found.updated is None else max(0, (now - found.updated).days),
         versions=tuple(
-            ListedVersion(each.version, each.state.value, _time(each.created))
+            ListedVersion(clean(each.version), each.state.value, _time(each.created))
             for each in found.versions[:20]
         ),
         untrusted_owner=_maybe(found.metadata.owner),
@@ -61,7 +61,7 @@ def _entry(prefix: Ref, entry: Entry) -> ListedSecret:
         entry.folder,
         _reference(prefix.child(entry.name)),
         state=found.state.value if found else None,
-        version=found.version if found else None,
+        version=_maybe(found.version) if found else None,
         updated=_time(found.updated) if found else None,
         untrusted_owner=_maybe(found.metadata.owner) if found else None,
     )
