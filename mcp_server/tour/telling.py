@@ -1,0 +1,64 @@
+"""How the tour speaks: chapters, what the model says and hears, and the verdict."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Final, TextIO
+
+__all__ = ["Telling"]
+
+_BOLD, _DIM, _GREEN, _RED, _PLAIN = "\x1b[1m", "\x1b[2m", "\x1b[32m", "\x1b[31m", "\x1b[0m"
+_WIDTH: Final = 96
+
+
+class Telling:
+    """Prints to one stream; colours only on a terminal.
+
+    Args:
+        stream: Where to.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._colours = stream.isatty() and "NO_COLOR" not in os.environ
+        self._chapter = 0
+
+    def chapter(self, title: str) -> None:
+        """A new step."""
+        self._chapter += 1
+        self._line(f"\n{self._chapter}. {title}", _BOLD)
+
+    def note(self, text: str) -> None:
+        """A sentence to the reader, which the model does not see."""
+        self._line(f"   {text}", _DIM)
+
+    def said(self, who: str, text: str) -> None:
+        """What one side said, cut to the width of a page."""
+        for line in text.splitlines() or [""]:
+            shown = line if len(line) <= _WIDTH else line[: _WIDTH - 1] + "…"
+            self._line(f"   {who:<7} {shown}")
+
+    def transcript(self, lines: list[str]) -> None:
+        """Everything the model saw, whole."""
+        for line in lines:
+            self._line(f"   | {line}")
+
+    def verdict(self, text: str, *, good: bool) -> None:
+        """The result of a check."""
+        self._line(f"   {'ok' if good else 'FAILED'}: {text}", _GREEN if good else _RED)
+
+    def end(self, *, clean: bool) -> None:
+        """The last line."""
+        text = "The whole job was done, and no value entered the model's context."
+        self._line(f"\n{text if clean else 'The tour found a problem; see FAILED above.'}", _BOLD)
+
+    def _line(self, text: str, style: str = "") -> None:
+        coloured = f"{style}{text}{_PLAIN}" if self._colours and style else text
+        self._stream.write(coloured + "\n")
+        self._stream.flush()
+
+
+def compact(value: object) -> str:
+    """JSON on one line."""
+    return json.dumps(value, ensure_ascii=False)
