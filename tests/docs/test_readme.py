@@ -20,7 +20,7 @@ from mcp_server.tools import build
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 REGION = re.compile(r"(<!-- tools: .*? -->\n)(.*?)(<!-- end of tools -->)", re.DOTALL)
-MOST_WORDS = 750
+MOST_WORDS = 700
 
 
 def table() -> str:
@@ -44,7 +44,8 @@ def test_pages_and_server_name_the_same_tools() -> None:
 
 
 def test_it_is_short() -> None:
-    assert 200 < len(README.read_text().split()) <= MOST_WORDS
+    """The generated table apart."""
+    assert 200 < len(REGION.sub("", README.read_text()).split()) <= MOST_WORDS
 
 
 def test_the_commands_of_the_launcher_exist() -> None:
