@@ -24,6 +24,17 @@ MARKET = "secret-management"
 VALIDATED = (".claude-plugin/plugin.json", ".", "skills", "agents", "commands")
 
 
+def readme_commands() -> list[list[str]]:
+    """What the README tells a person to type, for our invented address."""
+    (line,) = [
+        line
+        for line in (ROOT / "README.md").read_text().splitlines()
+        if line.startswith("claude plugin marketplace add")
+    ]
+    typed = line.replace("OWNER/REPOSITORY", PUBLIC).split(" && ")
+    return [command.split()[1:] for command in typed]
+
+
 def validate(sandbox: Sandbox, folder: Path, part: str) -> Finished:
     """The newest client's verdict; the oldest does not know all fields of a manifest."""
     judge = install(newest()).executable
@@ -61,10 +72,7 @@ def test_an_install_from_a_repository_connects_and_works(client: Client, tmp_pat
         redirect(sandbox, PUBLIC, repository)
         scene = Scene(client, sandbox, api, plugin=())
 
-        for command in (
-            ("plugin", "marketplace", "add", PUBLIC),
-            ("plugin", "install", f"{PLUGIN}@{MARKET}"),
-        ):
+        for command in readme_commands():
             done = sandbox.run([client.executable, *command])
             assert done.code == 0, done.stdout + done.stderr
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.leaks.corpus import STRONG
 from tests.live.harness.client import Client, Finished, Sandbox, ask
 from tests.live.harness.evidence import collect
 from tests.live.harness.messages_api import Call, MessagesApi, Say, Turn
@@ -15,9 +16,11 @@ from tests.live.harness.terminal import ClientSession
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.live.harness.evidence import Evidence
+
 pytestmark = pytest.mark.client
 
-CANARY = "canary-Wm4-river-Qz81-lantern"
+CANARY = STRONG["random 24"].decode()
 SERVER = "leaky"
 
 
@@ -40,8 +43,8 @@ def leaking(where: str) -> list[Turn]:
     return [Turn("please leak", [Call(tool("leak", SERVER), {"where": where}), Say("done")])]
 
 
-def found(content: bytes) -> bool:
-    return CANARY.encode() in content
+def hits(evidence: Evidence) -> set[tuple[str, str]]:
+    return {(channel, name) for channel, name, _ in evidence.leaks([CANARY.encode()])}
 
 
 def headless(client: Client, sandbox: Sandbox, plugin: Path) -> Finished:
@@ -71,11 +74,10 @@ def test_a_planted_value_is_found_in_the_channels_it_reaches(
         done = headless(client, sandbox, plugin)
         evidence = collect(sandbox, api, outputs={"events": done.stdout})
     assert api.unscripted == []
-    hits = evidence.hits(found)
-    print(evidence.summary(), hits)  # noqa: T201 - a scan says what it has read
+    found = {channel for channel, _ in hits(evidence)}
     evidence.require("request", "transcript", "server log", "home", "output")
-    assert channels <= {channel for channel, _ in hits}
-    assert bool(channels) == bool(hits)
+    assert channels <= found
+    assert bool(channels) == bool(found)
 
 
 def test_a_value_in_a_question_is_found_in_the_terminal(
@@ -90,8 +92,7 @@ def test_a_value_in_a_question_is_found_in_the_terminal(
             person.press("Escape")
             api.wait(lambda api: bool((seen := api.seen("please leak")) and seen.results))
         evidence = collect(sandbox, api)
-    print(evidence.summary())  # noqa: T201 - a scan says what it has read
-    assert ("terminal", "screens") in evidence.hits(found)
+    assert ("terminal", "screens") in hits(evidence)
 
 
 def test_a_terminal_that_wrapped_or_coloured_a_value_does_not_hide_it(tmp_path: Path) -> None:
@@ -101,7 +102,7 @@ def test_a_terminal_that_wrapped_or_coloured_a_value_does_not_hide_it(tmp_path: 
         torn = f"\x1b[31m{CANARY[:half]}\x1b[0m\r\n\x1b[1;2H{CANARY[half:]}"
         sandbox.recording.mkdir()
         (sandbox.recording / "bytes").write_text(torn)
-        assert collect(sandbox, api).hits(found) == [("terminal", "bytes, text only")]
+        assert ("terminal", "bytes, text only") in hits(collect(sandbox, api))
 
 
 def test_a_scan_of_nothing_fails(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tests.leaks.corpus import find
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from tests.live.harness.client import Sandbox
@@ -55,10 +55,6 @@ class Evidence:
         for piece in self.pieces:
             sizes[piece.channel] += len(piece.content)
         return ", ".join(f"{name}: {counts[name]} ({sizes[name]} bytes)" for name in CHANNELS)
-
-    def hits(self, found: Callable[[bytes], bool]) -> list[tuple[str, str]]:
-        """Channel and name of each piece in which ``found`` sees a planted value."""
-        return [(piece.channel, piece.name) for piece in self.pieces if found(piece.content)]
 
     def leaks(self, values: Collection[bytes]) -> list[tuple[str, str, list[str]]]:
         """Channel, name and forms of every appearance of a value, in any disguise.
