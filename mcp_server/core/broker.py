@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import pwd
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC
 from enum import StrEnum
 from typing import TypeVar
 
@@ -39,7 +39,7 @@ from mcp_server.core.ports import Session, Stores
 from mcp_server.core.receipts import ChangeReceipt, DescribeReceipt, ListReceipt
 from mcp_server.core.refs import Ref
 from mcp_server.core.requests import DeleteRequest, RunRequest, WriteRequest
-from mcp_server.core.show import described, listed
+from mcp_server.core.show import described, listed, place_of
 from mcp_server.core.sinks import RuntimeFolder, in_child_environment
 
 __all__ = ["Broker", "Channel"]
@@ -116,8 +116,10 @@ class Broker:
         """One page of names below a prefix."""
         store, prefix = self.planner.resolve_prefix(text)
         self._permit(Verb.LIST, prefix)
-        page = store.list_names(prefix, self._act(), cursor=cursor, limit=limit, details=details)
-        return listed(prefix, page)
+        page = store.list_names(
+            prefix, self._act(), cursor=place_of(cursor), limit=limit, details=details
+        )
+        return listed(prefix, page, self._may_describe)
 
     # --- planning -----------------------------------------------------------------------
 
@@ -169,7 +171,7 @@ class Broker:
             raise PlanMismatchError
         return plan
 
-    def allow(self, plan: Plan, channel: Channel) -> None:
+    def allow(self, plan: Plan, channel: str) -> None:
         """Check that this channel may allow this plan, before a person is asked.
 
         Raises:
@@ -177,7 +179,7 @@ class Broker:
             ApprovalNeededError: A critical pattern needs a stronger channel.
         """
         verdict = self._decide(plan.operation).verdict
-        if verdict.critical and channel.value not in _STRONG_ENOUGH_FOR_CRITICAL:
+        if verdict.critical and channel not in _STRONG_ENOUGH_FOR_CRITICAL:
             raise ApprovalNeededError(
                 "The operator marked this as critical: only a person at a terminal may allow it.",
                 next_step=f"A person runs `secrets apply {plan.id}` in a terminal.",
@@ -205,11 +207,12 @@ class Broker:
         """Do what a person, policy or a grant allowed, unless the target changed since.
 
         Raises:
+            PolicyDeniedError, ApprovalNeededError: As ``allow``.
             PlanStaleError: It did; nothing was done.
             PlanUsedError: Somebody was faster.
         """
         operation = plan.operation
-        self._decide(operation)
+        self.allow(plan, channel)
         act = self._act(plan.id, channel)
         if self.planner.stale(operation, act):
             raise PlanStaleError
@@ -236,6 +239,7 @@ class Broker:
             raise ApprovalNeededError(
                 next_step="Call secrets_apply with the plan, or run it in a terminal."
             )
+        self._decide(plan.operation)
         act = self._act(plan.id, "approved")
         if self.planner.stale(plan.operation, act):
             raise PlanStaleError
@@ -274,7 +278,9 @@ class Broker:
         verdict = self.config.policy.decide(acts)
         if verdict.decision is Decision.DENY:
             raise PolicyDeniedError(f"Policy denies this ({verdict.reason}).")
-        if verdict.decision is Decision.ALLOW and not self.planner.asks_for_sources(operation):
+        if self.planner.asks_for_sources(operation):
+            return _Verdict(verdict, None)
+        if verdict.decision is Decision.ALLOW:
             return _Verdict(verdict, Channel.POLICY.value)
         return _Verdict(verdict, None if verdict.critical else self._grant(acts))
 
@@ -284,11 +290,14 @@ class Broker:
         if grant is None:
             return None
         channel = f"grant:{grant.name}"
-        failed = sum(
-            record.event.kind is Kind.FAILED and record.event.channel == channel
-            for record in self.session.journal.records()
-        )
-        return channel if failed < grant.failures else None
+        events = [record.event for record in self.session.journal.records()]
+        allowed = {event.plan for event in events if event.channel == channel}
+        failed = {event.plan for event in events if event.kind is Kind.FAILED} & allowed
+        return channel if len(failed) < grant.failures else None
+
+    def _may_describe(self, ref: Ref) -> bool:
+        decision = self.config.policy.decide([(Verb.READ, ref.secret)]).decision
+        return decision is not Decision.DENY
 
     def _permit(self, verb: Verb, ref: Ref) -> None:
         verdict = self.config.policy.decide([(verb, ref.secret)])
@@ -300,9 +309,17 @@ class Broker:
 
     def _carry_out(self, plan: Plan, act: Act, channel: str) -> Done:
         """Stores journal what is done to them; a delivery goes to none."""
-        delivers = plan.operation.verb is Verb.DELIVER
-        with self._journaled(plan, channel) if delivers else nullcontext():
-            return self._executor.carry_out(plan.operation, act)
+        operation = plan.operation
+        if operation.verb is Verb.DELIVER:
+            with self._journaled(plan, channel):
+                gathered = self._executor.gather(operation, act)
+                return self._executor.carry_out(operation, gathered, act)
+        try:
+            gathered = self._executor.gather(operation, act)
+        except SecretsError as error:
+            self._outcome(Kind.FAILED, plan, channel, error.code)
+            raise
+        return self._executor.carry_out(operation, gathered, act)
 
     @contextmanager
     def _journaled(self, plan: Plan, channel: str) -> Iterator[None]:
@@ -360,7 +377,7 @@ class Broker:
     def _done(self, plan: Plan, done: Done, channel: str) -> ChangeReceipt:
         prints, weak = self._fingerprints(done)
         written = done.written
-        when = (written and written.time) or datetime.now(UTC)
+        when = (written and written.time) or self._clock()
         next_step = (
             f"The file is {done.path}; it goes when the session ends."
             if done.path

@@ -24,7 +24,7 @@ from mcp_server.core.plans import Operation, Step
 from mcp_server.core.ports import Store
 from mcp_server.core.refs import Ref
 from mcp_server.core.sealed import Sealed
-from mcp_server.core.sinks import RuntimeFolder, runtime_name
+from mcp_server.core.sinks import RuntimeFolder, holds_one, runtime_name
 from mcp_server.core.sources import FileFormat, read_file, read_variable
 
 __all__ = ["Done", "Executor", "Gathered"]
@@ -61,17 +61,15 @@ class Executor:
         self._planner = planner
         self._runtime = runtime
 
-    def carry_out(self, operation: Operation, act: Act) -> Done:
-        """Do it, once. ``run`` plans are carried out by whoever starts the child."""
+    def carry_out(self, operation: Operation, gathered: Gathered, act: Act) -> Done:
+        """Do it, once, with what ``gather`` gave. Who starts the child carries ``run`` out."""
         if operation.verb is Verb.DELIVER:
-            gathered = self.gather(operation, act)
-            name = runtime_name(operation.target)
-            return Done(gathered, path=self._runtime.deliver(name, gathered.values))
+            return Done(gathered, path=self._deliver(operation, gathered))
         store, ref = self._planner.resolve(operation.target)
         if operation.verb in {Verb.CREATE, Verb.UPDATE}:
-            return self._write(store, ref, operation, act)
+            return Done(gathered, self._write(store, ref, operation, gathered, act))
         removal = Removal(RemovalMode(operation.verb.value), operation.versions, operation.expected)
-        return Done(Gathered({}), store.delete(ref, removal, act))
+        return Done(gathered, store.delete(ref, removal, act))
 
     def gather(self, operation: Operation, act: Act) -> Gathered:
         """The values of every step, sealed. Each file and each secret is read once."""
@@ -93,8 +91,15 @@ class Executor:
         halves = {name: Sealed(text.encode()) for name, text in public.items()}
         return Gathered({**ordered, **halves}, public)
 
-    def _write(self, store: Store, ref: Ref, operation: Operation, act: Act) -> Done:
-        gathered = self.gather(operation, act)
+    def _deliver(self, operation: Operation, gathered: Gathered) -> Path:
+        """A file that holds one value as it is gets no public half beside it."""
+        name = runtime_name(operation.target)
+        keys = {step.key for step in operation.steps} if holds_one(name) else gathered.values.keys()
+        return self._runtime.deliver(name, {key: gathered.values[key] for key in keys})
+
+    def _write(
+        self, store: Store, ref: Ref, operation: Operation, gathered: Gathered, act: Act
+    ) -> Written:
         change = Change(
             gathered.values,
             frozenset(operation.remove),
@@ -105,7 +110,7 @@ class Executor:
         written = store.put(ref, change, act)
         if operation.expected is None:  # nothing to compare-and-set with, here
             self._verify(store, ref, gathered, act)
-        return Done(gathered, written)
+        return written
 
     def _verify(self, store: Store, ref: Ref, gathered: Gathered, act: Act) -> None:
         """Where a store cannot compare-and-set: what it holds now is what was written."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Callable
 from datetime import datetime
 
-from mcp_server.core.errors import BadReferenceError
+from mcp_server.core.errors import BadReferenceError, InputError
 from mcp_server.core.model import Description, Entry, Listing, State
 from mcp_server.core.receipts import DescribeReceipt, ListedSecret, ListedVersion, ListReceipt
 from mcp_server.core.refs import Ref
 from mcp_server.core.text import clean, clean_labels
 
-__all__ = ["described", "listed"]
+__all__ = ["described", "listed", "place_of"]
 
 _MAX_SHOWN = 100
 _NEXT = {
@@ -44,18 +46,40 @@ def described(found: Description, asked: Ref, now: datetime) -> DescribeReceipt:
     )
 
 
-def listed(prefix: Ref, page: Listing) -> ListReceipt:
-    """The receipt of one page of names."""
+def listed(prefix: Ref, page: Listing, tells: Callable[[Ref], bool]) -> ListReceipt:
+    """The receipt of one page of names; of those that ``tells`` denies, nothing but the name."""
     return ListReceipt(
         str(prefix),
-        tuple(_entry(prefix, entry) for entry in page.entries),
-        page.cursor,
+        tuple(_entry(prefix, entry, tells) for entry in page.entries),
+        None if page.cursor is None else _cursor(page.cursor),
         "Call again with the cursor for more." if page.cursor else "",
     )
 
 
-def _entry(prefix: Ref, entry: Entry) -> ListedSecret:
-    found = entry.description
+def _cursor(place: str) -> str:
+    """A store's cursor may be a name in it, so it is shown as an opaque word."""
+    return base64.urlsafe_b64encode(place.encode("utf-8", "surrogatepass")).decode().rstrip("=")
+
+
+def place_of(cursor: str | None) -> str | None:
+    """The store's own cursor.
+
+    Raises:
+        InputError: It is none that a listing gave.
+    """
+    if cursor is None:
+        return None
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        return base64.b64decode(padded, altchars=b"-_", validate=True).decode(
+            "utf-8", "surrogatepass"
+        )
+    except ValueError:
+        raise InputError("The cursor is not one that a listing gave.") from None
+
+
+def _entry(prefix: Ref, entry: Entry, tells: Callable[[Ref], bool]) -> ListedSecret:
+    found = entry.description if tells(prefix.child(entry.name)) else None
     return ListedSecret(
         clean(entry.name, 255),
         entry.folder,

@@ -21,7 +21,7 @@ def make(engine: Engine) -> Tool:
         prefix: Reference = "local://",
         *,
         details: bool = False,
-        cursor: Annotated[str, Field(max_length=512)] = "",
+        cursor: Annotated[str, Field(max_length=2048)] = "",
         limit: Annotated[int, Field(ge=1, le=1000)] = 100,
     ) -> ListReceipt:
         return await in_thread(
