@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from mcp_server.backends.base import RawSecret
 from mcp_server.backends.vault import _custom
@@ -46,11 +46,12 @@ class Kv2Engine:
 
     def describe(self, ref: Ref, path: str) -> Description:
         """From metadata and key names; from one of the two where the other is not allowed."""
+        metadata_of, shape_of = self._kv.metadata_and_shape(path)
         try:
-            metadata = self._metadata(path)
+            metadata = _known(metadata_of)
         except PermissionDeniedError:
-            return self._from_shape(ref, path)
-        return self._described(ref, metadata, self._shape(path) if metadata.current else None)
+            return self._from_shape(ref, shape_of)
+        return self._described(ref, metadata, _named(shape_of) if metadata.current else None)
 
     def entries(
         self, prefix: Ref, path: str, cursor: str | None, limit: int, *, details: bool
@@ -103,21 +104,9 @@ class Kv2Engine:
 
     # --- describing ---------------------------------------------------------------------
 
-    def _metadata(self, path: str) -> KvMetadata:
+    def _from_shape(self, ref: Ref, shape_of: Callable[[], KvShape]) -> Description:
         try:
-            return self._kv.metadata(path)
-        except NotFoundError:
-            return KvMetadata(0, None, None, (), {}, cas_required=False)
-
-    def _shape(self, path: str) -> KvShape | None:
-        try:
-            return self._kv.shape(path)
-        except (PermissionDeniedError, UnsupportedError, NotFoundError):
-            return None
-
-    def _from_shape(self, ref: Ref, path: str) -> Description:
-        try:
-            shape = self._kv.shape(path)
+            shape = shape_of()
         except NotFoundError:
             return _absent(ref, {})
         version = shape.version
@@ -175,16 +164,19 @@ class Kv2Engine:
             return self._kv.patch(path, {**dict.fromkeys(change.remove), **raw}, cas=cas)
         except NotFoundError:
             # Nothing live to patch: the secret starts empty, on top of what was deleted.
-            known = self._metadata(path).current if cas is None else cas
+            known = self._current(path) if cas is None else cas
             return self._kv.write(path, raw, cas=known)
 
     def _put_metadata(
         self, ref: Ref, path: str, custom: Mapping[str, str | None], expected: str | None
     ) -> Written:
-        current = self._metadata(path).current
+        current = self._current(path)
         _compare(expected, current)
         self._set_custom(path, custom)
         return Written(ref, str(current) if current else None, str(current), self._clock())
+
+    def _current(self, path: str) -> int:
+        return _known(lambda: self._kv.metadata(path)).current
 
     def _add_metadata(self, path: str, custom: Mapping[str, str | None]) -> None:
         try:
@@ -201,6 +193,22 @@ class Kv2Engine:
         except NotFoundError:
             given = {name: text for name, text in custom.items() if text is not None}
             self._kv.write_metadata(path, given)
+
+
+def _known(ask: Callable[[], KvMetadata]) -> KvMetadata:
+    """The metadata; of a secret that is not there, that it has no version."""
+    try:
+        return ask()
+    except NotFoundError:
+        return KvMetadata(0, None, None, (), {}, cas_required=False)
+
+
+def _named(ask: Callable[[], KvShape]) -> KvShape | None:
+    """The key names, where the server has them and we may know them."""
+    try:
+        return ask()
+    except (PermissionDeniedError, UnsupportedError, NotFoundError):
+        return None
 
 
 def _absent(ref: Ref, custom: Mapping[str, str]) -> Description:

@@ -65,27 +65,39 @@ class Connection:
     def __init__(self, sock: socket.socket, authority: str) -> None:
         self._sock = sock
         self._authority = authority
+        self._pending = ("", 0.0)
         self.reusable = True
         self.idle_since = time.monotonic()
 
-    def exchange(self, request: RawRequest, deadline: float, max_body: int) -> RawReply:
-        """Send and receive.
+    def post(self, request: RawRequest, deadline: float) -> None:
+        """Send a request; ``receive`` must follow before the next one.
 
         Args:
             request: What to send.
-            deadline: ``time.monotonic()`` at which the last byte must have come.
-            max_body: Bytes of a reply that are read at most.
+            deadline: ``time.monotonic()`` at which the last byte of the reply must have come.
 
         Raises:
             OSError: Including ``TimeoutError``, ``ConnectionError`` and ``ssl.SSLError``.
-            http.client.HTTPException: The reply is not HTTP, or ends early.
-            TooLargeError: The reply is longer than ``max_body``.
         """
         self.reusable = False
         self._send(_serialize(request, self._authority), deadline)
+        self._pending = (request.method, deadline)
+
+    def receive(self, max_body: int) -> RawReply:
+        """Read the reply to what was posted.
+
+        Args:
+            max_body: Bytes of a reply that are read at most.
+
+        Raises:
+            OSError: As ``post``.
+            http.client.HTTPException: The reply is not HTTP, or ends early.
+            TooLargeError: The reply is longer than ``max_body``.
+        """
+        method, deadline = self._pending
         stream = _DeadlineReader(self._sock, deadline)
         # HTTPResponse asks its socket for makefile() and nothing else.
-        response = HTTPResponse(cast("socket.socket", stream), method=request.method)
+        response = HTTPResponse(cast("socket.socket", stream), method=method)
         try:
             response.begin()
             body = _read_body(response, max_body)

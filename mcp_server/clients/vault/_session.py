@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
 
 from mcp_server.clients.vault._connection import RawReply, RawRequest
 from mcp_server.clients.vault._json import JsonObject, parse_object
@@ -24,7 +25,10 @@ from mcp_server.core.errors import (
 if TYPE_CHECKING:
     from mcp_server.clients.vault._admin import Admin, Send
 
-__all__ = ["Call", "Session", "admin"]
+__all__ = ["Answer", "Call", "Session", "admin"]
+
+Answer: TypeAlias = tuple[int, JsonObject]
+"""Status and reply; an empty object for an empty reply."""
 
 _OK = range(200, 300)
 _FORBIDDEN = 403
@@ -68,8 +72,8 @@ class Session:
         self._login = login
         self._fixed_headers = _fixed_headers(settings)
 
-    def call(self, call: Call) -> tuple[int, JsonObject]:
-        """Carry out one call; status and reply, an empty object for an empty reply.
+    def call(self, call: Call) -> Answer:
+        """Carry out one call.
 
         Raises:
             AuthenticationError: No token, or the server does not know it and no other is there.
@@ -78,14 +82,30 @@ class Session:
         """
         token = self._login.token(self._approle_login)
         reply = self._send(call, token)
-        if reply.status == _FORBIDDEN and not self._knows(token):
-            other = self._login.after_refusal(token, self._approle_login)
-            if other is None:
-                raise AuthenticationError
+        if reply.status == _FORBIDDEN and (other := self._successor(token)):
             reply = self._send(call, other)
         return _judged(call, reply)
 
-    def ask_anonymously(self, call: Call) -> tuple[int, JsonObject]:
+    def call_both(
+        self, first: Call, second: Call
+    ) -> tuple[Callable[[], Answer], Callable[[], Answer]]:
+        """Carry out two calls that change nothing, at the same time.
+
+        Returns:
+            Two functions: each gives or raises what ``call`` would.
+
+        Raises:
+            SecretsError: As ``call``, but for what one of the replies says.
+        """
+        token = self._login.token(self._approle_login)
+        replies = self._send_both(first, second, token)
+        if any(reply.status == _FORBIDDEN for reply in replies) and (
+            other := self._successor(token)
+        ):
+            replies = self._send_both(first, second, other)
+        return partial(_judged, first, replies[0]), partial(_judged, second, replies[1])
+
+    def ask_anonymously(self, call: Call) -> Answer:
         """Carry out a call without a token."""
         return _judged(call, self._send(call, None))
 
@@ -99,6 +119,13 @@ class Session:
         self._transport.close()
 
     def _send(self, call: Call, token: Token | None) -> RawReply:
+        return self._transport.send(self._request(call, token))
+
+    def _send_both(self, first: Call, second: Call, token: Token) -> tuple[RawReply, RawReply]:
+        requests = self._request(first, token), self._request(second, token)
+        return self._transport.send_both(*requests)
+
+    def _request(self, call: Call, token: Token | None) -> RawRequest:
         headers = dict(self._fixed_headers)
         if token is not None:
             headers |= token.header()
@@ -108,9 +135,20 @@ class Session:
             headers["Content-Type"] = _MERGE_PATCH if patch else "application/json"
             body = json.dumps(call.body, ensure_ascii=False).encode("utf-8")
         path = target(call.path, call.query, folder=call.folder)
-        return self._transport.send(
-            RawRequest(call.method, path, headers, body, repeatable=not call.changing)
-        )
+        return RawRequest(call.method, path, headers, body, repeatable=not call.changing)
+
+    def _successor(self, refused: Token) -> Token | None:
+        """The token to repeat a call with; ``None`` where the server knows the refused one.
+
+        Raises:
+            AuthenticationError: It does not, and there is no other.
+        """
+        if self._knows(refused):
+            return None
+        other = self._login.after_refusal(refused, self._approle_login)
+        if other is None:
+            raise AuthenticationError
+        return other
 
     def _knows(self, token: Token) -> bool:
         """Whether the server knows a token; a 403 alone does not tell.
@@ -151,7 +189,7 @@ def _fixed_headers(settings: VaultSettings) -> dict[str, str]:
     return headers
 
 
-def _judged(call: Call, reply: RawReply) -> tuple[int, JsonObject]:
+def _judged(call: Call, reply: RawReply) -> Answer:
     succeeded = reply.status in _OK
     if not succeeded and reply.status not in call.accept:
         raise refusal(reply.status, reply.body, changing=call.changing)

@@ -66,13 +66,18 @@ class Transport:
         if len(request.body or b"") > self._settings.max_body:
             raise LimitError(f"A request to Vault has at most {self._settings.max_body} bytes.")
         with self._slot():
-            reply = self._send(request)
-        if 300 <= reply.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
-            raise ProtocolError(
-                "The store answered with a redirect, which is not followed.",
-                next_step="Configure the address of the active node itself.",
-            )
-        return reply
+            return _no_redirect(self._send(request))
+
+    def send_both(self, first: RawRequest, second: RawRequest) -> tuple[RawReply, RawReply]:
+        """Exchange two repeatable requests, at the same time where a second connection is free.
+
+        Raises:
+            StoreError: As ``send``, for either.
+        """
+        with self._slot(), self._spare() as spare:
+            replies = self._overlapped(spare, first, second) if spare else None
+            one, other = replies or (self._send(first), self._send(second))
+        return _no_redirect(one), _no_redirect(other)
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -87,6 +92,29 @@ class Transport:
             yield
         finally:
             self._slots.release()
+
+    @contextmanager
+    def _spare(self) -> Iterator[Connection | None]:
+        """A kept connection besides the slot's own, if that can be had without waiting."""
+        if not self._slots.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield self._take_idle()
+        finally:
+            self._slots.release()
+
+    def _overlapped(
+        self, spare: Connection, first: RawRequest, second: RawRequest
+    ) -> tuple[RawReply, RawReply] | None:
+        """The second is on its way while the first is exchanged; ``None``: it got lost."""
+        try:
+            with self._carrying(spare, second):
+                spare.post(second, time.monotonic() + self._settings.read_timeout)
+                reply = self._send(first)
+                return reply, spare.receive(self._settings.max_body)
+        except _GoneError:
+            return None
 
     def _send(self, request: RawRequest) -> RawReply:
         kept = self._take_idle()
@@ -127,9 +155,15 @@ class Transport:
             raise UnreachableError from None
 
     def _exchange(self, connection: Connection, request: RawRequest) -> RawReply:
-        deadline = time.monotonic() + self._settings.read_timeout
+        with self._carrying(connection, request):
+            connection.post(request, time.monotonic() + self._settings.read_timeout)
+            return connection.receive(self._settings.max_body)
+
+    @contextmanager
+    def _carrying(self, connection: Connection, request: RawRequest) -> Iterator[None]:
+        """Say what a failure on the wire means, and keep the connection if it can be used again."""
         try:
-            return connection.exchange(request, deadline, self._settings.max_body)
+            yield
         except (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
             raise _GoneError from None
         except TimeoutError:
@@ -146,6 +180,15 @@ class Transport:
             self._idle.append(connection)
         else:
             connection.close()
+
+
+def _no_redirect(reply: RawReply) -> RawReply:
+    if 300 <= reply.status < 400:  # noqa: PLR2004 - RFC 9110, 15.4
+        raise ProtocolError(
+            "The store answered with a redirect, which is not followed.",
+            next_step="Configure the address of the active node itself.",
+        )
+    return reply
 
 
 def _lost(request: RawRequest, error: StoreError) -> StoreError:

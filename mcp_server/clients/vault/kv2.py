@@ -7,7 +7,7 @@ Each method names the capability it needs on which path.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from mcp_server.clients.vault import kv
 from mcp_server.clients.vault._json import (
@@ -18,7 +18,7 @@ from mcp_server.clients.vault._json import (
     value_bytes,
     value_text,
 )
-from mcp_server.clients.vault._session import Call, Session
+from mcp_server.clients.vault._session import Answer, Call, Session
 from mcp_server.clients.vault.kv import KvMetadata, KvRead, KvShape, KvVersion, KvWritten
 from mcp_server.core.errors import (
     NotFoundError,
@@ -48,7 +48,7 @@ class KvV2:
         Raises:
             NotFoundError: No such secret or version, or it is deleted or destroyed.
         """
-        data = self._versioned("data", path, version)
+        data = _versioned(self._session.call(self._versioned_call("data", path, version)))
         version_read = _state(data)
         values = data.get("data")
         if not isinstance(values, dict):
@@ -62,15 +62,22 @@ class KvV2:
             NotFoundError: No such secret or version.
             UnsupportedError: The server has no subkeys (Vault before 1.10).
         """
-        data = self._versioned("subkeys", path, version, depth=1)
-        keys = data.get("subkeys")
-        names = tuple(keys) if isinstance(keys, dict) else None
-        return KvShape(_state(data), names, kv.read_custom(section(data, "metadata")))
+        return _read_shape(self._session.call(self._shape_call(path, version)))
 
     def metadata(self, path: str) -> KvMetadata:
         """Versions and custom metadata. ``read`` on ``MOUNT/metadata/PATH``."""
-        _, reply = self._session.call(Call("GET", self._path("metadata", path)))
-        return kv.read_metadata(section(reply, "data"))
+        return _read_metadata(self._session.call(self._metadata_call(path)))
+
+    def metadata_and_shape(
+        self, path: str
+    ) -> tuple[Callable[[], KvMetadata], Callable[[], KvShape]]:
+        """Both, asked for at the same time: what it takes is the slower of two requests.
+
+        Returns:
+            Two functions: each gives or raises what ``metadata`` and ``shape`` would.
+        """
+        metadata, shape = self._session.call_both(self._metadata_call(path), self._shape_call(path))
+        return lambda: _read_metadata(metadata()), lambda: _read_shape(shape())
 
     def names(self, path: str = "", *, after: str = "", limit: int = 0) -> tuple[str, ...]:
         """Names directly below ``path``; folders end with a slash.
@@ -195,18 +202,18 @@ class KvV2:
     def _path(self, kind: str, path: str) -> str:
         return f"{self._mount}/{kind}/{path}"
 
-    def _versioned(
+    def _metadata_call(self, path: str) -> Call:
+        return Call("GET", self._path("metadata", path))
+
+    def _shape_call(self, path: str, version: int | None = None) -> Call:
+        return self._versioned_call("subkeys", path, version, depth=1)
+
+    def _versioned_call(
         self, kind: str, path: str, version: int | None, depth: int | None = None
-    ) -> JsonObject:
+    ) -> Call:
         query = {"version": version, "depth": depth}
         asked = {name: number for name, number in query.items() if number is not None}
-        _, reply = self._session.call(
-            Call("GET", self._path(kind, path), query=asked, accept=_ABSENT)
-        )
-        data = section(reply, "data")
-        if "metadata" not in data:
-            raise _nothing(reply)
-        return data
+        return Call("GET", self._path(kind, path), query=asked, accept=_ABSENT)
 
     def _write(self, method: str, path: str, values: dict[str, Json], cas: int | None) -> KvWritten:
         body: JsonObject = {"data": values}
@@ -233,6 +240,24 @@ class KvV2:
         if reply.get("warnings"):
             raise UnsupportedError
         return {"data": {"keys": []}}
+
+
+def _read_metadata(answer: Answer) -> KvMetadata:
+    return kv.read_metadata(section(answer[1], "data"))
+
+
+def _read_shape(answer: Answer) -> KvShape:
+    data = _versioned(answer)
+    keys = data.get("subkeys")
+    names = tuple(keys) if isinstance(keys, dict) else None
+    return KvShape(_state(data), names, kv.read_custom(section(data, "metadata")))
+
+
+def _versioned(answer: Answer) -> JsonObject:
+    data = section(answer[1], "data")
+    if "metadata" not in data:
+        raise _nothing(answer[1])
+    return data
 
 
 def _state(data: JsonObject) -> KvVersion:
