@@ -19,7 +19,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -61,6 +61,9 @@ class Event:
     channel: str | None = None
     version: str | None = None
     code: str | None = None
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Event))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,25 +191,22 @@ def _line(event: Event, tail: _Tail) -> tuple[bytes, str]:
     body: dict[str, object] = {
         "n": tail.number + 1,
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        **{name: value for name, value in asdict(event).items() if value is not None},
+        **{name: value for name in _FIELDS if (value := getattr(event, name)) is not None},
         "prev": tail.digest,
     }
     if tail.torn:
         body["torn"] = True
-    digest = _digest(body)
-    line = _written({**body, "hash": digest})
+    text = json.dumps(body, separators=(",", ":")).encode()
+    digest = hashlib.sha256(text).hexdigest()
+    line = text[:-1] + _ending(digest)
     if len(line) >= _MAX_LINE:
         raise JournalError("The entry is too long for the journal; nothing was done.")
     return (b"\n" if tail.open else b"") + line, digest
 
 
-def _written(entry: dict[str, object]) -> bytes:
-    return json.dumps(entry, separators=(",", ":")).encode() + b"\n"
-
-
-def _digest(body: dict[str, object]) -> str:
-    canonical = json.dumps(body, separators=(",", ":"), sort_keys=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+def _ending(digest: str) -> bytes:
+    """What closes a line: the hash of the object as it was written without it."""
+    return f',"hash":"{digest}"}}\n'.encode()
 
 
 def _append(descriptor: int, line: bytes, size: int, *, durable: bool) -> None:
@@ -244,13 +244,15 @@ def _parse(line: bytes) -> dict[str, object] | None:
 
 
 def _holds(entry: dict[str, object], line: bytes, previous: str, number: int) -> bool:
-    """Whether the line is what we write, byte for byte, and continues the chain."""
-    body = {name: value for name, value in entry.items() if name != "hash"}
+    """Whether the line is what we wrote, byte for byte, and continues the chain."""
+    ending = _ending(str(entry["hash"]))
+    whole = line.removesuffix(b"\n") + b"\n"
+    text = whole.removesuffix(ending) + b"}"
     return (
-        line.rstrip(b"\n") + b"\n" == _written(entry)
+        whole.endswith(ending)
+        and entry["hash"] == hashlib.sha256(text).hexdigest()
         and entry.get("prev") == previous
         and entry.get("n") == number
-        and entry.get("hash") == _digest(body)
     )
 
 
