@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 from collections.abc import Collection
 
 from mcp_server.cli import person, show
@@ -13,6 +15,7 @@ from mcp_server.core.model import Verb
 from mcp_server.core.plans import Operation, Plan, Step
 from mcp_server.core.receipts import ChangeReceipt
 from mcp_server.core.refs import Ref
+from mcp_server.core.text import is_plain
 
 __all__ = ["agreed", "difference"]
 
@@ -61,32 +64,29 @@ def difference(operation: Operation, known: Collection[str] | None, paint: Paint
         paint: Styles.
     """
     if operation.verb is Verb.RUN:
-        head, lines = "run", _child(operation)
-    else:
-        head, lines = operation.verb.value, _keys(operation, known, paint)
-    target = "" if operation.verb is Verb.RUN else f"  {paint.cyan(show.cut(operation.target))}"
+        return [paint.bold("run"), *_child(operation), *_affected(operation, paint)]
     tint = paint.red if operation.verb in _REMOVALS else paint.bold
-    affects = [f"  {paint.dim('!')} {show.cut(note)}" for note in operation.notes]
-    return [f"{tint(head)}{target}  {paint.dim(_now(operation))}", *lines, *affects]
+    now = f"now version {show.cut(operation.version)}" if operation.version else "new"
+    head = f"{tint(operation.verb.value)}  {paint.cyan(show.cut(operation.target))}"
+    lines = _keys(operation, known, paint)
+    return [f"{head}  {paint.dim(now)}", *lines, *_affected(operation, paint)]
 
 
-def _now(operation: Operation) -> str:
-    if operation.verb is Verb.RUN:
-        return ""
-    return f"now version {show.cut(operation.version)}" if operation.version else "new"
+def _affected(operation: Operation, paint: Paint) -> list[str]:
+    return [f"  {paint.dim('!')} {show.cut(note)}" for note in operation.notes]
 
 
 def _child(operation: Operation) -> list[str]:
     return [
         f"  $ {' '.join(map(_word, operation.command))}",
         f"  in {_word(operation.folder or '')}",
-        *(f"  {step.key} = {show.cut(step.words)}" for step in operation.steps),
+        *(f"  {show.cut(step.key)} = {show.cut(step.words)}" for step in operation.steps),
     ]
 
 
 def _word(text: str) -> str:
-    plain = show.cut(text)
-    return plain if plain == text and text and " " not in text else repr(plain)
+    """All of it, since it is what will run: quoted, and what hides shown as an escape."""
+    return shlex.quote(text) if is_plain(text) else json.dumps(text)
 
 
 def _keys(operation: Operation, known: Collection[str] | None, paint: Paint) -> list[str]:

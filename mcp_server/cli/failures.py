@@ -7,6 +7,7 @@ import sys
 from typing import ClassVar, Final
 
 from mcp_server.cli.paint import Paint
+from mcp_server.cli.show import in_verbs
 from mcp_server.core.errors import ApprovalNeededError, ConfigError, InputError, SecretsError
 from mcp_server.core.incidents import contain
 
@@ -29,7 +30,7 @@ def show(error: Exception) -> int:
     known = contain(error)
     paint = Paint.for_stream(sys.stderr, os.environ)
     print(f"{paint.red(known.code)}: {known.message}", file=sys.stderr)
-    print(f"{paint.dim('Next:')} {known.next_step}", file=sys.stderr)
+    print(f"{paint.dim('Next:')} {in_verbs(known.next_step)}", file=sys.stderr)
     return status_of(known)
 
 

@@ -6,6 +6,9 @@ again, since a terminal obeys control characters that a JSON receipt would carry
 
 from __future__ import annotations
 
+import re
+import shutil
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -20,9 +23,12 @@ from mcp_server.core.receipts import (
 )
 from mcp_server.core.text import clean
 
-__all__ = ["change", "cut", "description", "facts", "listing", "status", "table"]
+__all__ = ["change", "cut", "description", "facts", "in_verbs", "listing", "status", "table"]
 
 _WIDE: Final = 2_000
+_NARROWEST: Final = 40
+_TOOL: Final = re.compile(r"\bsecrets_([a-z]+)")
+_MODE: Final = re.compile(r"\bmode=([a-z]+)")
 _MARKS: Final = {"done": "✓", "approved": "✓", "planned": "…"}
 
 
@@ -42,10 +48,25 @@ def table(rows: Sequence[Sequence[str]], paint: Paint) -> list[str]:
 
 
 def facts(pairs: Iterable[tuple[str, str | None]], paint: Paint) -> list[str]:
-    """Names and what they are, one a line, those without anything left out."""
+    """Names and what they are, wrapped beside the names, those without anything left out."""
     present = [(name, text) for name, text in pairs if text]
     width = max((len(name) for name, _ in present), default=0)
-    return [f"  {paint.dim(name.ljust(width))}  {text}" for name, text in present]
+    room = max(_NARROWEST, shutil.get_terminal_size().columns - width - 4)
+    lines = []
+    for name, text in present:
+        first, *rest = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+        lines.append(f"  {paint.dim(name.ljust(width))}  {first}")
+        lines += [f"  {' ' * width}  {line}" for line in rest]
+    return lines
+
+
+def in_verbs(text: str) -> str:
+    """A sentence that names tools, in the words of the command line."""
+    return _MODE.sub(r"--mode \1", _TOOL.sub(r"secrets \1", text))
+
+
+def _when(time: str | None) -> str:
+    return time[:16].replace("T", " ") if time else ""
 
 
 def change(receipt: ChangeReceipt, paint: Paint) -> list[str]:
@@ -60,9 +81,9 @@ def change(receipt: ChangeReceipt, paint: Paint) -> list[str]:
         *facts(
             (
                 ("change", cut(receipt.change)),
-                ("affects", cut(receipt.affects)),
+                ("affects", cut(receipt.affects) if waits else None),
                 ("plan", receipt.plan if waits else None),
-                ("expires", receipt.expires if waits else None),
+                ("until", f"{_when(receipt.expires)} UTC" if waits else None),
                 ("allowed by", receipt.channel),
                 ("fingerprints", prints),
                 ("weak", _weak(receipt, paint)),
@@ -85,15 +106,15 @@ def description(receipt: DescribeReceipt, paint: Paint) -> list[str]:
     tint = paint.green if receipt.state == "live" else paint.yellow
     version = f"  version {cut(receipt.version)}" if receipt.version else ""
     keys = "not told by this store" if receipt.keys is None else ", ".join(map(cut, receipt.keys))
-    age = "" if receipt.age_days is None else f" ({receipt.age_days} days ago)"
+    age = "" if not receipt.age_days else f", {receipt.age_days} days ago"
     versions = ", ".join(f"{cut(v.version)} {v.state}" for v in receipt.versions)
     return [
         f"{paint.cyan(cut(receipt.ref))}  {tint(receipt.state)}{version}",
         *facts(
             (
                 ("keys", keys if receipt.state == "live" else None),
-                ("created", receipt.created),
-                ("updated", receipt.updated and f"{receipt.updated}{age}"),
+                ("created", _when(receipt.created)),
+                ("updated", receipt.updated and f"{_when(receipt.updated)}{age}"),
                 ("versions", versions),
                 ("owner", _untrusted(receipt.untrusted_owner)),
                 ("schedule", _untrusted(receipt.untrusted_schedule)),
@@ -118,7 +139,7 @@ def listing(receipt: ListReceipt, paint: Paint) -> list[str]:
         ("NAME", lambda each: cut(each.name) + ("/" if each.folder else "")),
         ("STATE", lambda each: each.state or ""),
         ("VERSION", lambda each: cut(each.version or "")),
-        ("UPDATED", lambda each: each.updated or ""),
+        ("UPDATED (UTC)", lambda each: _when(each.updated)),
         ("OWNER", lambda each: cut(each.untrusted_owner or "")),
     )
     cells = [(name, [cell(each) for each in receipt.secrets]) for name, cell in columns]
@@ -163,4 +184,4 @@ def _store(store: StoreStatus, paint: Paint) -> list[str]:
 
 
 def _next(text: str, paint: Paint, label: str = "Next:") -> str:
-    return f"{paint.dim(label)} {cut(text)}"
+    return f"{paint.dim(label)} {cut(in_verbs(text))}"
