@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
@@ -20,6 +21,7 @@ from mcp_server.core.text import clean
 __all__ = ["Found", "discover", "status"]
 
 _WORKERS = 8
+_ADDRESS = re.compile(r"https://|http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?(?:/|\Z)")
 _SHOWN = 10
 
 
@@ -43,9 +45,9 @@ def status(broker: Broker, environment: Mapping[str, str] = os.environ) -> Statu
         broker.session.id,
         stores,
         _policy(broker),
-        tuple(f"{p.id}: {p.operation.change}" for p in broker.plans.pending()[:_SHOWN]),
+        tuple(f"{p.id}: {clean(p.operation.change, 400)}" for p in broker.plans.pending()[:_SHOWN]),
         _unfinished(list(broker.session.journal.records())),
-        tuple(str(path) for path in broker.config.changed),
+        tuple(clean(str(path), 400) for path in broker.config.changed),
         tuple(f"{each.settings.name}: {each.seen}" for each in found),
         _journal(broker),
         _next_step(broker, stores, found),
@@ -57,7 +59,7 @@ def discover(environment: Mapping[str, str]) -> list[Found]:
     found = []
     for variable in ("VAULT_ADDR", "BAO_ADDR"):
         address = environment.get(variable, "")
-        if address.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        if _ADDRESS.match(address):
             options = {"address": clean(address, 200)}
             found.append(Found("vault", "vault", options, f"{variable} is set{_token()}"))
             break
@@ -102,7 +104,11 @@ def _policy(broker: Broker) -> tuple[str, ...]:
         *rules[:_SHOWN],
         "allowed unasked by default: creating in local://",
         f"always asked: {clean(production, 200)}",
-        *(f"grant {grant.name} on {clean(grant.rule.pattern, 200)}" for grant in policy.grants),
+        *(f"only a person at a terminal: {clean(each, 200)}" for each in policy.critical[:_SHOWN]),
+        *(
+            f"grant {clean(grant.name)} on {clean(grant.rule.pattern, 200)}"
+            for grant in policy.grants
+        ),
     )
 
 
