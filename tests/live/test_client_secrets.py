@@ -8,6 +8,7 @@ import pytest
 
 from tests.leaks.corpus import STRONG
 from tests.live.harness.client import OLDEST, Client, Sandbox
+from tests.live.harness.messages_api import MessagesApi
 from tests.live.harness.scenes import CHANGE, IMPORT, READ, REF, Scene, playing
 
 if TYPE_CHECKING:
@@ -51,6 +52,13 @@ def test_nothing_is_sent_anywhere_but_to_the_model(client: Client, tmp_path: Pat
         scene.ask(READ)
         scene.told(READ, 1)
         assert scene.api.outbound == []
+
+
+def test_an_attempt_to_reach_another_machine_would_be_seen(tmp_path: Path) -> None:
+    with MessagesApi() as api:
+        away = ["git", "ls-remote", "https://elsewhere.example/repository.git"]
+        assert Sandbox(tmp_path / "world", api).run(away).code != 0
+        assert api.outbound == ["elsewhere.example:443"]
 
 
 def test_where_nobody_can_be_asked_a_change_waits_and_both_ways_on_are_named(

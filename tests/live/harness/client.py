@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -77,9 +78,18 @@ class Finished:
 
 
 def cache_folder() -> Path:
-    """Where clients are kept between runs: ``SECRETS_CLIENT_CACHE`` or below the temp folder."""
+    """Where clients are kept between runs: ``SECRETS_CLIENT_CACHE`` or below the temp folder.
+
+    Raises:
+        PermissionError: Somebody else could put programs there.
+    """
     configured = os.environ.get("SECRETS_CLIENT_CACHE")
-    return Path(configured or Path(tempfile.gettempdir()) / f"secrets-clients-{os.getuid()}")
+    folder = Path(configured or Path(tempfile.gettempdir()) / f"secrets-clients-{os.getuid()}")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = folder.lstat()
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(str(folder))
+    return folder
 
 
 def newest() -> str:
@@ -100,7 +110,6 @@ def npm_programs(package: str, version: str) -> Path:
     """
     final = cache_folder() / f"{package.rpartition('/')[2]}-{version}"
     if not final.exists():
-        final.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         scratch = Path(tempfile.mkdtemp(dir=final.parent))
         quiet = ["--no-audit", "--no-fund", "--loglevel=error"]
         command = ["npm", "install", "--prefix", str(scratch), *quiet, f"{package}@{version}"]

@@ -7,7 +7,7 @@ gets the same answer again and the server keeps no state besides what it recorde
 
 Everything that arrives is recorded byte for byte: this is what a model would have seen. The
 same port also serves as ``HTTPS_PROXY``; a CONNECT is recorded and refused, so an attempt to
-leave the machine fails at once and can be asserted on.
+leave the machine fails at once and can be asserted on, as far as programs heed that variable.
 
 Format of requests and of the event stream: https://docs.claude.com/en/api/messages-streaming
 """
