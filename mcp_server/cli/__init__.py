@@ -67,7 +67,8 @@ def _overview() -> str:
         "Operate secret stores without seeing or typing a value.\n\n"
         f"{verbs}\n\n"
         "A secret is named scheme://path#key, for example local://app/db#password.\n"
-        "`secrets VERB --help` tells more; --json gives receipts as JSON, as does a pipe."
+        "`secrets VERB --help` tells more; --json gives receipts as JSON, as does a pipe.\n"
+        "Status: 0 done, 1 refused or failed, 2 not understood, 3 a person has to approve."
     )
 
 

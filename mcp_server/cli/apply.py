@@ -6,6 +6,8 @@ from mcp_server.cli import consent, person, show
 from mcp_server.cli.arguments import Parser
 from mcp_server.cli.console import Console, opened
 from mcp_server.core.broker import Broker, Channel
+from mcp_server.core.errors import UnsupportedError
+from mcp_server.core.model import Verb
 
 __all__ = ["run"]
 
@@ -20,6 +22,11 @@ def run(arguments: list[str]) -> int:
             _pending(engine.broker, console)
             return 0
         plan = engine.broker.review(options.plan)
+        if plan.operation.verb is Verb.DELIVER:
+            raise UnsupportedError(
+                "A runtime file belongs to the session that planned it, and would end with this.",
+                next_step="Use the value here: secrets run --env NAME=REF -- COMMAND.",
+            )
         person.need("Approving", "The user runs this command in their own terminal.")
         consent.agreed(engine.broker, plan)
         console.receipt(engine.broker.apply(plan, Channel.TERMINAL), show.change)

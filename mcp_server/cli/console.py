@@ -77,5 +77,8 @@ def opened(options: Namespace) -> Iterator[tuple[Engine, Console]]:
         sys.stderr = guarded_text(engine.guard, os.fdopen(os.dup(2), "wb", buffering=0))
         configure(sys.stderr)
         yield engine, Console.for_options(options, engine.guard)
+    except EgressBlockedError:
+        engine.broker.note_withheld()
+        raise
     finally:
         engine.stop()

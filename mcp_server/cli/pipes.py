@@ -168,7 +168,10 @@ def _same_place(one: int, other: int) -> bool:
 
 
 def _came_from_the_keyboard() -> bool:
-    """Whether a terminal gives its signals to the group that we and the child are in."""
+    """Whether a terminal gives its signals to the group that we and the child are in.
+
+    There an interrupt that some program sends to us alone looks the same, and is not passed on.
+    """
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,13 +170,12 @@ def test_settings_of_an_assistant_in_a_persons_shell_are_no_mark(home: Home) -> 
 def test_hidden_characters_of_a_repository_do_not_reach_the_terminal(home: Home) -> None:
     file = home.project / "key\x1b]0;owned\x07\u202e.json"
     file.write_text(json.dumps({"a": CANARY}))
-    with home.seat("write", "local://app/db", f"a=file:{file.name}") as seat:
-        shown = seat.expect(r"\[y/N\] ")
-        seat.type("n\n")
-        seat.end()
-    assert "key]0;owned.json" in shown
-    assert "\x1b]" not in shown
-    assert "\u202e" not in shown
+    (home.project / "plain.json").symlink_to(file)
+    for name in (file.name, "plain.json"):
+        with home.seat("write", "local://app/db", f"a=file:{name}") as seat:
+            assert seat.end() == 2
+        assert b"SOURCE_INVALID" in seat.seen
+        assert b"\x1b]" not in seat.seen
 
 
 def test_no_color_is_honoured(home: Home) -> None:
@@ -219,3 +219,50 @@ def test_init_refuses_a_private_key_without_repeating_it(home: Home) -> None:
         assert seat.end() == 2
     assert seat.seen.count(private.encode()) == 1, "the terminal's own echo and nothing else"
     assert not home.config.exists()
+
+
+def test_a_delivery_to_another_session_is_refused_before_anybody_is_asked(home: Home) -> None:
+    assert home.secrets("write", "runtime://app.env", "--copy-from", "local://app/db").code == 2
+    planned = _planned_delivery(home)
+    with home.seat("apply", planned) as seat:
+        assert seat.end() == 2
+    assert b"UNSUPPORTED" in seat.seen
+    assert b"[y/N]" not in seat.seen
+
+
+def _planned_delivery(home: Home) -> str:
+    program = (
+        "from mcp_server.engine import start; from mcp_server.core.requests import WriteRequest\n"
+        "request = WriteRequest('runtime://app.env', copy_from='local://app/db')\n"
+        "print(start().broker.write(request).plan)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=home.project,
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_a_value_that_would_be_shown_is_withheld_and_that_is_journaled(home: Home) -> None:
+    program = (
+        "import sys; from mcp_server.core.guard import Guard; real = Guard.__init__\n"
+        "def planted(self, **given): real(self, **given); self.register(b'cnrPb4Nq8Wz2Xm')\n"
+        "Guard.__init__ = planted\n"
+        "from mcp_server.cli import main; sys.exit(main(['read', 'local://app/cnrPb4Nq8Wz2Xm']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=home.project,
+        env=home.environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"EGRESS_BLOCKED: ")
+    assert b"cnrPb4Nq8Wz2Xm" not in done.stdout + done.stderr
+    last = json.loads(home.secrets("journal", "-n", "1").stdout)
+    assert last["code"] == "EGRESS_BLOCKED"
