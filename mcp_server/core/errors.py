@@ -368,7 +368,7 @@ class EgressBlockedError(SecretsError):
 
     code = "EGRESS_BLOCKED"
     default_message = "The answer was withheld because it may have contained a secret value."
-    default_next_step = "Report this with the incident id; the change itself may have happened."
+    default_next_step = "A change may have happened: look with `secrets journal`; report this."
 
 
 class InternalError(SecretsError):
@@ -376,7 +376,7 @@ class InternalError(SecretsError):
 
     code = "INTERNAL"
     default_message = "Something unexpected happened."
-    default_next_step = "Look for the incident id in the server's log and report it."
+    default_next_step = "Report it with the line of incidents.log (state folder) that has this id."
 
     def __init__(self, incident: str | None = None) -> None:
         self.incident = incident or secrets.token_hex(4)

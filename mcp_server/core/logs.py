@@ -10,17 +10,23 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
 import sys
 import threading
 import traceback
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
 from types import TracebackType
 from typing import Final, TextIO
 
+from mcp_server.core import places
 from mcp_server.core.incidents import report
 
 __all__ = ["configure"]
 
 _OWN: Final = "secret_management"
+_MAX_FILE: Final = 262_144
 _VENDORS: Final = ("botocore", "boto3", "urllib3", "hvac", "requests", "keyring", "dotenv", "httpx")
 
 
@@ -46,12 +52,31 @@ class _Formatter(logging.Formatter):
         return f"{kind.__name__ if kind else 'error'} at {where}"
 
 
+class _IncidentFile(RotatingFileHandler):
+    """Where incidents stay: clients keep nothing of what a server writes once it is connected.
+
+    Made with the first incident, 0600, at most two files of 256 KiB.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, maxBytes=_MAX_FILE, backupCount=1, delay=True, encoding="utf-8")
+        self.setLevel(logging.ERROR)
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        return os.fdopen(private, "a", encoding="utf-8")
+
+
 def configure(stream: TextIO, level: int = logging.WARNING) -> None:
-    """Send all logging to ``stream`` and let nothing escape by the interpreter's own hooks."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(_Formatter("%(levelname)s %(name)s: %(message)s"))
+    """Send all logging to ``stream`` and let nothing escape by the interpreter's own hooks.
+
+    Errors go to ``places.incident_log()`` too.
+    """
     root = logging.getLogger()
-    root.handlers[:] = [handler]
+    root.handlers[:] = [logging.StreamHandler(stream), _IncidentFile(places.incident_log())]
+    for handler in root.handlers:
+        handler.setFormatter(_Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     root.setLevel(level)
     logging.raiseExceptions = False
     for name in _VENDORS:

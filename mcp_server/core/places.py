@@ -9,7 +9,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["config_file", "data_folder", "project_folder", "runtime_root", "state_folder"]
+__all__ = [
+    "config_file",
+    "data_folder",
+    "incident_log",
+    "project_folder",
+    "runtime_root",
+    "state_folder",
+]
 
 SYSTEM_POLICY = Path("/etc/secret-management/policy.yaml")
 _NAME = "secret-management"
@@ -23,6 +30,11 @@ def config_file() -> Path:
 def state_folder() -> Path:
     """Journal and plans, ``$XDG_STATE_HOME/secret-management``."""
     return _base("XDG_STATE_HOME", ".local/state") / _NAME
+
+
+def incident_log() -> Path:
+    """Where an incident id is explained, ``$XDG_STATE_HOME/secret-management/incidents.log``."""
+    return state_folder() / "incidents.log"
 
 
 def data_folder() -> Path:
