@@ -166,7 +166,7 @@ class Backend(ABC):
             self._need(Ability.METADATA)
         ref = self.resolve(ref).secret
         exits.into_store(change.values, self._check_size)
-        with self._journaled(Verb.UPDATE, ref, act) as done, _contained():
+        with self._journaled(act.writes, ref, act) as done, _contained():
             written = exits.into_store(change.values, lambda raw: self._put(ref, raw, change))
             done(written.version)
         return written

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mcp_server.core import exits
@@ -107,7 +107,7 @@ class Executor:
             metadata=operation.metadata,
             expected=operation.expected,
         )
-        written = store.put(ref, change, act)
+        written = store.put(ref, change, replace(act, writes=operation.verb))
         if operation.expected is None:  # nothing to compare-and-set with, here
             self._verify(store, ref, gathered, act)
         return written

@@ -88,11 +88,13 @@ class Act:
         session: Id of this process's session, also sent to stores as ``X-Agent-Session``.
         plan: Id of the plan carried out, if any.
         channel: How it was allowed: ``policy``, ``prompt``, ``form``, ``terminal``, ``grant:NAME``.
+        writes: What a ``put`` is called: the plan knows whether it creates.
     """
 
     session: str
     plan: str | None = None
     channel: str | None = None
+    writes: Verb = Verb.UPDATE
 
 
 @dataclass(frozen=True, slots=True)

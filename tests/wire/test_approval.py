@@ -186,3 +186,19 @@ async def test_nothing_is_generated_before_the_answer(
         await call(client, "secrets_apply", **agreed(planned))
     assert seen == [0]
     assert running.guard.metrics().values == 1
+
+
+async def test_the_journal_calls_a_creation_a_creation(
+    connect: Connect, era: str, running: Engine
+) -> None:
+    async with connect(era) as client:
+        await call(client, "secrets_write", target="memory://dev/db", keys=[PASSWORD])
+    events = [record.event for record in running.broker.session.journal.records()]
+    written = [event for event in events if event.ref == "memory://dev/db"]
+    assert [(event.kind.value, event.verb) for event in written if event.plan] == [
+        ("planned", "create"),
+        ("read", "read"),
+        ("decided", "create"),
+        ("intent", "create"),
+        ("done", "create"),
+    ]

@@ -1,4 +1,4 @@
-"""An exception nobody expected: the client gets an id, and a file of the state folder explains it."""
+"""An exception nobody expected: the client gets an id, and a file explains it."""
 
 from __future__ import annotations
 
