@@ -187,6 +187,23 @@ def matches(pattern: str, ref: Ref) -> bool:
 
 @lru_cache(maxsize=512)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"(\*\*|\*)", pattern)
-    wild = {"**": ".*", "*": "[^/]*"}
-    return re.compile("".join(wild.get(part, re.escape(part)) for part in parts), re.DOTALL)
+    """A repository writes patterns too, so none may take longer than the square of the path.
+
+    What stands between two wildcards is looked for once, from the left, and never again: an
+    earlier place of it only leaves more room for the rest.
+    """
+    head, *rest = pattern.split("**")
+    if not rest:
+        return re.compile(_to_the_end(head), re.DOTALL)
+    inner = "".join(f"(?>.*?{_from_the_left(part)})" for part in rest[:-1])
+    return re.compile(f"{_from_the_left(head)}{inner}.*{_to_the_end(rest[-1])}", re.DOTALL)
+
+
+def _from_the_left(part: str) -> str:
+    first, *others = map(re.escape, part.split("*"))
+    return first + "".join(f"(?>[^/]*?{piece})" for piece in others)
+
+
+def _to_the_end(part: str) -> str:
+    before, star, last = part.rpartition("*")
+    return f"{_from_the_left(before)}[^/]*{re.escape(last)}" if star else re.escape(last)

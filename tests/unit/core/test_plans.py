@@ -33,7 +33,7 @@ from mcp_server.core.errors import (
     SourceError,
 )
 from mcp_server.core.model import Metadata, RemovalMode, Verb
-from mcp_server.core.plans import LIFETIME, Operation, PlanStore, Seen, Step, quoted
+from mcp_server.core.plans import LIFETIME, Operation, Plan, PlanStore, Seen, Step, quoted
 from mcp_server.core.ports import StoreSettings, utc_now
 from mcp_server.core.requests import KeyRequest, RunRequest
 from tests.unit.core.rig import CANARY, SCENES, Clock, Rig, Scene, password
