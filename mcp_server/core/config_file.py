@@ -102,9 +102,10 @@ def _content(path: Path) -> bytes | None:
         if path.is_symlink():
             raise
         return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError
         return file.read(MAX_BYTES + 1)
 
 

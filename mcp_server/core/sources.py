@@ -169,10 +169,14 @@ def _read(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         raise SourceError("The file cannot be opened.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise SourceError("A file source is a regular file.")
-        content = file.read(_MAX_FILE + 1)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise SourceError("A file source is a regular file.")
+    try:
+        with os.fdopen(descriptor, "rb") as file:
+            content = file.read(_MAX_FILE + 1)
+    except OSError:
+        raise SourceError("The file cannot be read.") from None
     if len(content) > _MAX_FILE:
         raise LimitError("A file source has at most 1 MiB.")
     return content
