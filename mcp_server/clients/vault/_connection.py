@@ -1,13 +1,11 @@
 """One keep-alive connection with a deadline that a dripping server cannot stretch.
 
-``http.client.HTTPConnection`` has a time-out per ``recv`` and one switch (``debuglevel``) that
-prints headers to standard output. So the request is written here and only the standard
-library's parser (``http.client.HTTPResponse``) is used for the reply.
+``http.client`` has a time-out per ``recv``, a switch (``debuglevel``) that prints headers to
+standard output, and a slow parser. So the request is written here; ``_reply`` reads its reply.
 """
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import select
 import socket
@@ -15,22 +13,13 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.client import HTTPResponse, IncompleteRead
-from typing import TYPE_CHECKING, cast
 
+from mcp_server.clients.vault._reply import Inbox, RawReply, read_reply, remaining
 from mcp_server.clients.vault._settings import Origin, check_peer
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+__all__ = ["Connection", "RawRequest", "connect"]
 
-__all__ = ["Connection", "RawReply", "RawRequest", "TooLargeError", "connect"]
-
-_CHUNK = 64 * 1024
 _TLS_RECORD = 16 * 1024
-
-
-class TooLargeError(Exception):
-    """A reply is longer than allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +39,13 @@ class RawRequest:
     repeatable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RawReply:
-    """One HTTP reply, read to its end."""
-
-    status: int
-    content_type: str
-    body: bytes = field(repr=False)
-
-
 class Connection:
     """A socket that carries one exchange at a time."""
 
     def __init__(self, sock: socket.socket, authority: str) -> None:
         self._sock = sock
         self._authority = authority
-        self._pending = ("", 0.0)
+        self._inbox = Inbox(sock)
         self.reusable = True
         self.idle_since = time.monotonic()
 
@@ -81,7 +61,7 @@ class Connection:
         """
         self.reusable = False
         self._send(_serialize(request, self._authority), deadline)
-        self._pending = (request.method, deadline)
+        self._inbox.deadline = deadline
 
     def receive(self, max_body: int) -> RawReply:
         """Read the reply to what was posted.
@@ -91,26 +71,18 @@ class Connection:
 
         Raises:
             OSError: As ``post``.
-            http.client.HTTPException: The reply is not HTTP, or ends early.
+            MalformedError: The reply is not HTTP, or ends early.
             TooLargeError: The reply is longer than ``max_body``.
         """
-        method, deadline = self._pending
-        stream = _DeadlineReader(self._sock, deadline)
-        # HTTPResponse asks its socket for makefile() and nothing else.
-        response = HTTPResponse(cast("socket.socket", stream), method=method)
-        try:
-            response.begin()
-            body = _read_body(response, max_body)
-        finally:
-            response.close()
-        self.reusable = not response.will_close
+        reply = read_reply(self._inbox, max_body)
+        self.reusable = reply.keeps
         self.idle_since = time.monotonic()
-        return RawReply(response.status, response.headers.get_content_type(), body)
+        return reply
 
     def _send(self, content: bytes, deadline: float) -> None:
         # In parts: over TLS each part of a large body would have the whole time-out.
         for start in range(0, len(content), _TLS_RECORD):
-            self._sock.settimeout(_remaining(deadline))
+            self._sock.settimeout(remaining(deadline))
             self._sock.sendall(content[start : start + _TLS_RECORD])
 
     def is_quiet(self) -> bool:
@@ -143,31 +115,6 @@ def connect(origin: Origin, timeout: float, tls: ssl.SSLContext | None) -> Conne
     return Connection(sock, origin.authority)
 
 
-class _DeadlineReader(io.RawIOBase):
-    """Reads a socket until a moment in time, however slowly the bytes come."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self, _CHUNK)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        self._sock.settimeout(_remaining(self._deadline))
-        return self._sock.recv_into(buffer)
-
-
-def _remaining(deadline: float) -> float:
-    seconds = deadline - time.monotonic()
-    if seconds <= 0:
-        raise TimeoutError
-    return seconds
-
-
 def _serialize(request: RawRequest, authority: str) -> bytes:
     body = request.body or b""
     lines = [f"{request.method} {request.target} HTTP/1.1", f"Host: {authority}"]
@@ -175,17 +122,3 @@ def _serialize(request: RawRequest, authority: str) -> bytes:
     if request.body is not None:
         lines.append(f"Content-Length: {len(body)}")
     return "\r\n".join([*lines, "\r\n"]).encode("ascii") + body
-
-
-def _read_body(response: HTTPResponse, max_body: int) -> bytes:
-    if (response.length or 0) > max_body:
-        raise TooLargeError
-    body = bytearray()
-    while chunk := response.read(_CHUNK):
-        body += chunk
-        if len(body) > max_body:
-            raise TooLargeError
-    if response.length:
-        # read(amount) of the standard library ends early in silence.
-        raise IncompleteRead(b"")
-    return bytes(body)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from mcp_server.clients.vault._connection import RawReply, RawRequest
+from mcp_server.clients.vault._connection import RawRequest
 from mcp_server.clients.vault._json import JsonObject, parse_object
 from mcp_server.clients.vault._paths import encode_path, target
 from mcp_server.clients.vault._refusals import refusal
+from mcp_server.clients.vault._reply import RawReply
 from mcp_server.clients.vault._settings import VaultSettings
 from mcp_server.clients.vault._transport import Transport
 from mcp_server.clients.vault.auth import Login, Token

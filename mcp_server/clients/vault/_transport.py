@@ -8,15 +8,9 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPException
 
-from mcp_server.clients.vault._connection import (
-    Connection,
-    RawReply,
-    RawRequest,
-    TooLargeError,
-    connect,
-)
+from mcp_server.clients.vault._connection import Connection, RawRequest, connect
+from mcp_server.clients.vault._reply import MalformedError, RawReply, TooLargeError
 from mcp_server.clients.vault._settings import VaultSettings, read_origin
 from mcp_server.core.errors import (
     ConfigError,
@@ -170,7 +164,7 @@ class Transport:
             raise _lost(request, StoreTimeoutError()) from None
         except TooLargeError:
             raise _lost(request, LimitError("The store's answer is too large.")) from None
-        except (HTTPException, OSError):
+        except (MalformedError, OSError):
             raise _lost(request, ProtocolError()) from None
         finally:
             self._keep(connection)
