@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from mcp_server.core import exits
+from mcp_server.core.durable import write_all
 from mcp_server.core.errors import BadReferenceError, SourceError
 from mcp_server.core.process import is_variable
 from mcp_server.core.sealed import Sealed
@@ -197,15 +198,14 @@ def _replace(path: Path, data: bytes) -> None:
     partial = path.with_name(f".{secrets.token_hex(4)}")  # no name that one can ask for
     try:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except OSError:
-        raise SourceError("The runtime file could not be written whole.") from None
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)
-        raise SourceError("The runtime file could not be written whole.") from None
-    finally:
-        os.close(descriptor)
-    partial.replace(path)
+        raise SourceError(
+            "The runtime file could not be written whole; nothing was delivered.",
+            next_step="Make room in the runtime folder, then plan it again.",
+        ) from None
