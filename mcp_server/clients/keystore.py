@@ -171,13 +171,6 @@ def _tell_guard(identity: bytes) -> None:
             seal(line)
 
 
-def _announce(identity: bytes) -> None:
-    """Let the egress guard learn of every line that is no comment."""
-    for line in identity.splitlines():
-        if line and not line.startswith(b"#"):
-            seal(line)
-
-
 def _refuse_shared(info: os.stat_result) -> None:
     if info.st_uid != os.geteuid() or stat.S_IMODE(info.st_mode) & 0o077:
         raise ConfigError(
