@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from mcp_server.core.durable import write_all
 from mcp_server.core.errors import EgressBlockedError
 
 if TYPE_CHECKING:
@@ -51,9 +51,7 @@ class GuardedWire:
     def _send(self, frame: bytes) -> None:
         if self._withheld >= MAX_WITHHELD or self._guard.check(frame).blocked:
             frame = self._replacement(frame)
-        rest = memoryview(frame)
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        write_all(self._descriptor, frame)
 
     def _replacement(self, frame: bytes) -> bytes:
         """An error for the frame's request; nothing for a notification."""

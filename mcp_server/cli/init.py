@@ -14,7 +14,7 @@ import yaml
 from mcp_server.cli import person
 from mcp_server.cli.arguments import Parser
 from mcp_server.cli.failures import UsageError
-from mcp_server.core import places
+from mcp_server.core import durable, places
 from mcp_server.core.errors import AlreadyExistsError, ConfigError, DeclinedError
 from mcp_server.core.status import Found, discover
 
@@ -89,19 +89,11 @@ def _document(found: list[Found], recovery: str) -> str:
 
 
 def _create(path: Path, document: str) -> None:
-    """A new file, 0600, whole or not at all; never over another one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    """Never over another file."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(document)
-            file.flush()
-            os.fsync(descriptor)
-        os.link(partial, path)
+        durable.make_folder(path.parent)
+        durable.create(path, document.encode())
     except FileExistsError:
         raise AlreadyExistsError("There is a configuration already.") from None
     except OSError:
         raise ConfigError(f"{path} cannot be written.") from None
-    finally:
-        partial.unlink(missing_ok=True)

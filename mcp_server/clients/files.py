@@ -15,10 +15,11 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from mcp_server.core.durable import make_folder, sync_folder, write_new
 from mcp_server.core.errors import (
     ConfigError,
     LimitError,
@@ -101,7 +102,7 @@ def create(path: Path, data: bytes) -> bool:
         LimitError, OutcomeUnknownError, PermissionDeniedError, StoreError: As ``replace``.
     """
     with translated():
-        _make_folder(path.parent)
+        make_folder(path.parent)
         partial = _write_beside(path, data)
         try:
             os.link(partial, path)
@@ -148,7 +149,7 @@ def _open_lock(path: Path) -> int:
     try:
         return os.open(path, flags, 0o600)
     except FileNotFoundError:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         return os.open(path, flags, 0o600)
 
 
@@ -176,41 +177,14 @@ def _write_beside(path: Path, data: bytes) -> Path:
     """Write a durable file that awaits its name. One that a killed process left is removed."""
     partial = path.with_name(f".{path.name}.part")
     partial.unlink(missing_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(partial, flags, 0o600)
-    try:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-        os.fsync(descriptor)
-    except OSError:
-        with suppress(OSError):
-            partial.unlink()
-        raise
-    finally:
-        os.close(descriptor)
+    write_new(partial, data)
     return partial
-
-
-def _make_folder(folder: Path) -> None:
-    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    for parent in reversed(missing):
-        parent.mkdir(mode=0o700, exist_ok=True)
-        _sync(parent.parent)
 
 
 def _make_folder_durable(folder: Path) -> None:
     try:
-        _sync(folder)
+        sync_folder(folder)
     except OSError:
         raise OutcomeUnknownError(
             "The file was written, but the disk did not confirm its name."
         ) from None
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

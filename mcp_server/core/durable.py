@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["create", "make_folder", "sync_folder", "write_all"]
+__all__ = ["create", "make_folder", "sync_folder", "write_all", "write_new"]
 
 
 def create(path: Path, content: bytes) -> None:
@@ -22,17 +23,32 @@ def create(path: Path, content: bytes) -> None:
         FileExistsError: Something is there.
     """
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    write_new(partial, content)
     try:
-        try:
-            write_all(descriptor, content)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
         os.link(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Make the file, 0600, its content on the disk but its name not yet; on failure there is none.
+
+    A killed process can leave a part of it, so it is the first step towards another name.
+
+    Raises:
+        FileExistsError: Something is there.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        write_all(descriptor, content)
+        os.fsync(descriptor)
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
+    finally:
+        os.close(descriptor)
 
 
 def make_folder(folder: Path) -> None:
