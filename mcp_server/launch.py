@@ -260,7 +260,11 @@ def serve() -> int:
             f"secret-management is not installed yet; run once: {_command('install')}"
         )
     enter([environment])
-    return _run([])
+    if sys.stdin and sys.stdin.isatty():
+        _say(f"This serves MCP to a client, not to a terminal; Ctrl-C ends it. {USAGE}")
+    from mcp_server.server import main  # noqa: PLC0415 - importable only now
+
+    return main()
 
 
 def install(*locks: Path) -> list[Path]:
@@ -300,11 +304,7 @@ def _python_of(packages: Path) -> str:
 def command_line(arguments: list[str]) -> int:
     """Run the ``secrets`` command."""
     enter(install(RUNTIME_LOCK))
-    return _run(arguments)
-
-
-def _run(arguments: list[str]) -> int:
-    from mcp_server.__main__ import main  # noqa: PLC0415 - importable only now
+    from mcp_server.cli import main  # noqa: PLC0415 - importable only now
 
     return main(arguments)
 
@@ -396,6 +396,8 @@ def main() -> int:
     except LaunchError as error:
         _say(str(error))
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -85,6 +85,21 @@ def test_the_server_answers_from_what_was_installed(home: Path, bare: dict[str, 
 
 
 @pytest.mark.usefixtures("installed")
+def test_the_command_line_without_a_verb_explains_itself(bare: dict[str, str]) -> None:
+    done = subprocess.run(
+        [BASE_PYTHON, LAUNCHER, "cli"],
+        env=bare,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 2
+    assert done.stdout.startswith("usage: secrets VERB")
+
+
+@pytest.mark.usefixtures("installed")
 def test_a_second_install_has_nothing_to_do(bare: dict[str, str]) -> None:
     offline = {**bare, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
     again = subprocess.run([BASE_PYTHON, LAUNCHER, "install"], env=offline, check=False)
