@@ -27,6 +27,7 @@ def main() -> int:
     telling = Telling(sys.stdout)
     with tempfile.TemporaryDirectory(prefix="secrets-tour-") as folder:
         stage = Stage(Path(folder))
-        clean = anyio.run(play, stage, telling, Person(telling))
-    telling.end(clean=clean)
+        person = Person(telling)
+        clean = anyio.run(play, stage, telling, person)
+    telling.end(clean=clean, followed=person.followed)
     return 0 if clean else 1
