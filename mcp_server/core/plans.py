@@ -42,6 +42,7 @@ _KEPT: Final = timedelta(days=7)
 _ID = re.compile(r"p-[0-9a-f]{16}")
 _UNAMBIGUOUS: Final = re.compile(r"(?! )[^;,=\"()]+(?<! )")
 _KEY_BYTES: Final = 32
+_NEVER_PLANNED: Final = frozenset({Verb.LIST, Verb.READ, Verb.USE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,8 @@ def quoted(text: str) -> str:
 def _plan(plan_id: str, body: dict[str, object]) -> Plan:
     raw = dict(body["operation"])  # type: ignore[call-overload]  # wrong shapes raise TypeError
     raw["verb"] = Verb(raw["verb"])
+    if raw["verb"] in _NEVER_PLANNED:
+        raise ValueError
     raw["steps"] = tuple(Step(**step) for step in raw["steps"])
     raw["seen"] = tuple(Seen(**seen) for seen in raw["seen"])
     for name in ("remove", "versions", "command", "notes"):

@@ -95,7 +95,7 @@ def _reference(ref: Ref) -> str | None:
     """The name as a reference, unless the store holds one that the grammar refuses."""
     try:
         return str(Ref.parse(str(ref)))
-    except BadReferenceError:
+    except (BadReferenceError, UnicodeEncodeError):
         return None
 
 
