@@ -197,7 +197,7 @@ def test_a_kill_of_the_command_line_before(home: Household, point: Point, listed
     assert ("app/cli" in home.opened()) == point.changed
     code, out, _ = home.secrets("status", "--json")
     assert code == 0
-    assert (b"update local://app/cli" in out) == listed
+    assert (b"create local://app/cli" in out) == listed
     code, _, _ = home.secrets("write", "local://app/next", "--from-file", "newer.json")
     assert code == 0
     opened = home.opened()
