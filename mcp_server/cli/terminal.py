@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import selectors
 import signal
 import subprocess
@@ -27,6 +28,7 @@ __all__ = ["run"]
 
 _MONITOR: Final = str(Path(__file__).with_name("_monitor.py"))
 _IDLE: Final = 0.02  # seconds of silence after which what is held back is shown; an echo waits it
+_CATCH_UP: Final = 64  # reads at most before we stop too
 _SIZE: Final = b"\0" * 8  # struct winsize
 _KEYBOARD, _DISPLAY = 0, 1
 
@@ -132,7 +134,8 @@ class _Session:
 
     def _await_room(self) -> None:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._typed else 0)
-        self._selector.modify(self._screen, wanted, self._exchange)
+        with suppress(KeyError):  # closed meanwhile
+            self._selector.modify(self._screen, wanted, self._exchange)
 
     def _exchange(self, mask: int) -> None:
         """With the child's terminal: give it keys where it has room, take what it shows."""
@@ -146,17 +149,21 @@ class _Session:
         except OSError:  # EIO: the last program closed it
             output = b""
         if output == b"":
-            self._selector.unregister(self._screen)
+            self._finish()
         elif output is not None:
             self._show(self._filter.feed(output))
             self._held = True
+
+    def _finish(self) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(self._screen)
 
     def _settle(self) -> None:
         """Nothing came for a while: show a prompt, or end where the monitor did."""
         self._show(self._filter.idle())
         self._held = False
         if self._over:
-            self._selector.unregister(self._screen)
+            self._finish()
 
     def _hear(self, _mask: int) -> None:
         """The command was stopped, or the monitor ended."""
@@ -167,12 +174,20 @@ class _Session:
             self._selector.unregister(self._events)
 
     def _suspend(self) -> None:
+        self._catch_up()
         self._settle()
         self._ours.give_back()
         stop_here()
         self._ours.take()
         self.match_size()
         self._signal(signal.SIGCONT)
+
+    def _catch_up(self) -> None:
+        """Show what the command wrote before it stopped; others may write on meanwhile."""
+        for _ in range(_CATCH_UP):
+            if not select.select([self._screen], [], [], _IDLE)[0]:
+                return
+            self._exchange(selectors.EVENT_READ)
 
     def _show(self, output: bytes) -> None:
         with suppress(OSError):  # our terminal is gone; the child hears of it by its own signal
