@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -50,6 +49,7 @@ from mcp_server.core.model import (
     Verb,
     Written,
 )
+from mcp_server.core.pointers import descend
 from mcp_server.core.ports import Session, StoreSettings
 from mcp_server.core.refs import Ref
 from mcp_server.core.sealed import seal
@@ -58,7 +58,6 @@ __all__ = ["Backend", "RawSecret"]
 
 _log = logging.getLogger("secret_management")
 _DETAIL_WORKERS = 8
-_INDEX = re.compile(r"0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -262,7 +261,7 @@ class Backend(ABC):
         """Journal what happened.
 
         It happened: a full disk now must not hide it from the caller. The durable intent
-        without an outcome shows in ``journal verify`` as unfinished.
+        without an outcome shows in ``secrets status`` as unfinished.
         """
         try:
             self.session.journal.record(event, durable=True)
@@ -287,26 +286,17 @@ def _pick(values: Mapping[str, bytes], ref: Ref) -> Mapping[str, bytes]:
     """All values, or the one at the reference's pointer; inner steps read the value as JSON."""
     if not ref.pointer:
         return values
-    key, *steps = ref.pointer
+    key, *inner = ref.pointer
     if key not in values:
         raise NotFoundError("The secret has no such key.")
-    return {ref.pointer[-1]: _descend(values[key], steps)}
+    return {ref.pointer[-1]: _descend(values[key], tuple(inner))}
 
 
-def _descend(value: bytes, steps: list[str]) -> bytes:
+def _descend(value: bytes, steps: tuple[str, ...]) -> bytes:
     if not steps:
         return value
     try:
-        node = json.loads(value)
-        for step in steps:
-            node = node[_index(step)] if isinstance(node, list) else node[step]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        node = descend(json.loads(value), steps)
+    except (ValueError, LookupError, RecursionError):
         raise NotFoundError("The secret has no such key.") from None
     return node.encode() if isinstance(node, str) else json.dumps(node).encode()
-
-
-def _index(step: str) -> int:
-    """A list index as RFC 6901 writes it: neither a sign nor a leading zero."""
-    if not _INDEX.fullmatch(step):
-        raise LookupError
-    return int(step)

@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote_to_bytes
 
 from mcp_server.core.errors import BadReferenceError
+from mcp_server.core.pointers import steps_of
 from mcp_server.core.text import is_plain
 
 __all__ = ["MAX_REFERENCE", "Ref"]
@@ -123,7 +124,7 @@ class Ref:
             return ()
         if not self.key.startswith("/"):
             return (self.key,)
-        return tuple(_unescape_pointer(step) for step in self.key[1:].split("/"))
+        return steps_of(self.key)
 
     @property
     def address(self) -> str:
@@ -199,7 +200,3 @@ def _check_segments(path: str) -> None:
             raise BadReferenceError("A path has no . or .. segments.")
         if len(segment) > _MAX_SEGMENT:
             raise BadReferenceError(f"A path segment has at most {_MAX_SEGMENT} characters.")
-
-
-def _unescape_pointer(step: str) -> str:
-    return step.replace("~1", "/").replace("~0", "~")

@@ -22,6 +22,8 @@ from typing import Final
 
 from mcp_server.core.documents import load_json, load_yaml_texts
 from mcp_server.core.errors import LimitError, SourceError
+from mcp_server.core.pointers import descend, steps_of
+from mcp_server.core.process import is_variable
 from mcp_server.core.sealed import Sealed, seal
 from mcp_server.core.text import is_plain
 
@@ -48,8 +50,6 @@ _OWN_VARIABLES: Final = re.compile(
     r"(?:ANTHROPIC|CLAUDE|OPENAI|CODEX|CURSOR|GEMINI|COPILOT|MCP|SECRET_MANAGEMENT|SOPS|AWS|VAULT"
     r"|BAO|LD|DYLD)(?:_.*)?|CLAUDECODE|PYTHON.*"
 )
-_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}")
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
 class FileFormat(StrEnum):
@@ -101,7 +101,7 @@ class SourceRules:
 
     def check_variable(self, name: str) -> str:
         """The name of an allowed variable source."""
-        if not _VARIABLE.fullmatch(name):
+        if not is_variable(name):
             raise SourceError("A variable name has letters, digits and underscores.")
         if name not in self.variables and _OWN_VARIABLES.fullmatch(name):
             raise SourceError("Variables of the assistant and of store logins are never sources.")
@@ -152,7 +152,7 @@ def read_file(path: Path, how: FileFormat, pointers: frozenset[str] = frozenset(
     if not isinstance(tree, dict):
         raise SourceError("The file's top level is not a mapping of names to values.")
     found = _from_tree(tree)
-    pointed = {pointer: seal(_scalar(_descend(tree, pointer))) for pointer in pointers}
+    pointed = {pointer: seal(_scalar(_at(tree, pointer))) for pointer in pointers}
     return FileValues({**found.values, **pointed}, found.skipped)
 
 
@@ -240,23 +240,14 @@ def _from_tree(tree: dict[object, object]) -> FileValues:
     return FileValues(values, tuple(skipped))
 
 
-def _descend(node: object, pointer: str) -> object:
-    for step in pointer[1:].split("/"):
-        name = step.replace("~1", "/").replace("~0", "~")
-        try:
-            node = node[_index(name)] if isinstance(node, list) else node[name]  # type: ignore[index]
-        except (LookupError, TypeError):
-            node = None
-        if node is None:
-            raise SourceError("The file has no value at that pointer.")
+def _at(tree: object, pointer: str) -> object:
+    try:
+        node = descend(tree, steps_of(pointer))
+    except LookupError:
+        node = None
+    if node is None:
+        raise SourceError("The file has no value at that pointer.")
     return node
-
-
-def _index(step: str) -> int:
-    """A list index as RFC 6901 writes it: neither a sign nor a leading zero."""
-    if not _INDEX.fullmatch(step):
-        raise LookupError
-    return int(step)
 
 
 def _scalar(node: object) -> bytes:

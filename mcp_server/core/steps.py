@@ -15,6 +15,7 @@ from mcp_server.core.errors import InputError, NotFoundError, SourceError, Unsup
 from mcp_server.core.generate import normal_length
 from mcp_server.core.model import Ability, Act, Description, State, Verb
 from mcp_server.core.plans import Seen, Step
+from mcp_server.core.pointers import literal
 from mcp_server.core.ports import Store
 from mcp_server.core.refs import Ref
 from mcp_server.core.requests import KeyRequest, WriteRequest
@@ -78,14 +79,14 @@ class StepPlanner:
             return Sources((Step(name, "env", self._rules.check_variable(key.env)),), ())
         if target is None:
             raise InputError("An older version needs a stored secret as its target.")
-        older = replace(target, key=_literal(name), version=key.version)
+        older = replace(target, key=literal(name), version=key.version)
         return self._copy(name, str(older), act)
 
     def _copy(self, name: str, text: str, act: Act) -> Sources:
         store, ref = self._resolver.resolve(text)
         found = self._source(store, ref, act)
         if ref.key is None:
-            ref = replace(ref, key=_literal(name))
+            ref = replace(ref, key=literal(name))
         if ref.version is None and found.keys is not None and ref.pointer[0] not in found.keys:
             raise NotFoundError("The source of the copy has no such key.")
         return Sources((Step(name, "copy", str(ref)),), self._resolver.seen(store, found))
@@ -101,7 +102,7 @@ class StepPlanner:
                 next_step="Name each key to copy.",
             )
         steps = tuple(
-            Step(named(key, "key"), "copy", str(replace(ref, key=_literal(key))))
+            Step(named(key, "key"), "copy", str(replace(ref, key=literal(key))))
             for key in found.keys
         )
         return Sources(steps, self._resolver.seen(store, found))
@@ -156,10 +157,3 @@ def _joined(parts: list[Sources]) -> Sources:
         raise InputError(f"Name each key once, {_MAX_KEYS} at most.")
     seen = dict.fromkeys(seen for part in parts for seen in part.seen)
     return Sources(steps, tuple(seen), tuple(line for part in parts for line in part.skipped))
-
-
-def _literal(key: str) -> str:
-    """The fragment that means exactly this key, which may look like a pointer."""
-    if not key.startswith("/"):
-        return key
-    return "/" + key.replace("~", "~0").replace("/", "~1")

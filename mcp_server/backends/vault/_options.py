@@ -20,7 +20,6 @@ where ``VAULT_ADDR`` or ``BAO_ADDR`` names this very address: a token goes where
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
@@ -35,13 +34,13 @@ from mcp_server.clients.vault import (
 )
 from mcp_server.core.errors import ConfigError
 from mcp_server.core.ports import StoreSettings
+from mcp_server.core.process import is_variable
 
 __all__ = ["read_login", "read_settings"]
 
 _OPTIONS: Final = frozenset(
     {"address", "mounts", "namespace", "ca_file", "timeout", "connect_timeout", "auth"}
 )
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _TOKEN_SOURCES: Final = (frozenset({"file"}), frozenset({"env"}))
 _APPROLE_OPTIONS: Final = frozenset({"role_id_file", "secret_id_file", "mount"})
 _MAX_SECONDS = 600
@@ -97,7 +96,7 @@ def _token(options: Mapping[str, object]) -> Login:
     if "file" in options:
         return TokenFromFile(_path(options, "file"))
     variable = _text(options, "env")
-    if not _VARIABLE.fullmatch(variable):
+    if not is_variable(variable):
         raise ConfigError("`env` names an environment variable.")
     return TokenFromEnvironment(variable)
 
