@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["GuardedWire"]
 
 MAX_WITHHELD: Final = 20
+# What a pipe that is ready for writing takes at once, less what a replacement may add
+# (https://docs.python.org/3/library/select.html#select.PIPE_BUF). A ready socket takes more: 2,048
+# bytes on BSD and macOS, where PIPE_BUF is 512; on Linux a part of its buffer.
+_SHORT: Final = select.PIPE_BUF - 256
 
 
 class GuardedWire:
@@ -36,17 +41,25 @@ class GuardedWire:
         self._on_withheld = on_withheld
         self._withheld = 0
         self._frame = b""
+        self._room = select.poll()
+        self._room.register(descriptor, select.POLLOUT)
 
     async def write(self, text: str) -> None:
         """Take one frame with its line end."""
         self._frame += text.encode()
 
     async def flush(self) -> None:
-        """Check and send it, in a thread: a full pipe must not stop the event loop."""
+        """Check and send it, in a thread if it is long or would wait for the reader.
+
+        A full pipe must not stop the event loop; a thread costs more than a short frame.
+        """
         import anyio.to_thread  # noqa: PLC0415 - loaded with the SDK, not with this module
 
         frame, self._frame = self._frame, b""
-        await anyio.to_thread.run_sync(self._send, frame)
+        if len(frame) <= _SHORT and self._room.poll(0):
+            self._send(frame)
+        else:
+            await anyio.to_thread.run_sync(self._send, frame)
 
     def _send(self, frame: bytes) -> None:
         if self._withheld >= MAX_WITHHELD or self._guard.check(frame).blocked:
