@@ -314,10 +314,9 @@ def _names(file: ConfigFile) -> dict[str, Ref]:
     table = file.table.get("names") or {}
     if not isinstance(table, dict):
         raise file.wrong("names", "is a table of references")
+    if not all(isinstance(name, str) and _NAME.fullmatch(name) for name in table):
+        raise file.wrong("names", "have short plain names")
     try:
-        return {
-            file.text(name, "names"): Ref.parse(file.text(ref, "names"))
-            for name, ref in table.items()
-        }
+        return {str(name): Ref.parse(file.text(ref, "names")) for name, ref in table.items()}
     except BadReferenceError:
         raise file.wrong("names", "hold valid references") from None
