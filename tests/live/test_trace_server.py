@@ -244,6 +244,12 @@ def test_the_embedded_store_talks_to_nobody(local: Traced) -> None:
     assert not [call for call in local.calls if call.name == "bind"]
 
 
+def test_nor_does_it_where_it_looks_for_a_keyring_and_there_is_none(tmp_path: Path) -> None:
+    home = Household(tmp_path)
+    home.configure("")
+    assert connections(_planted(home)) == []
+
+
 def test_a_configured_store_is_the_only_one_it_talks_to(vault: Traced, bao: Bao) -> None:
     found = connections(vault.calls)
     assert found
