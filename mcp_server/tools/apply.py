@@ -66,6 +66,7 @@ def make(engine: Engine) -> Tool:
         return await in_thread(lambda: _end(broker, plan, (change, affects), channel, yes=yes))
 
     return register(
+        engine.guard,
         secrets_apply,
         "secrets_apply",
         "Secret: apply an approved plan",

@@ -29,6 +29,7 @@ def make(engine: Engine) -> Tool:
         return await in_thread(lambda: engine.broker.delete(request))
 
     return register(
+        engine.guard,
         secrets_delete,
         "secrets_delete",
         "Secret: plan a removal",

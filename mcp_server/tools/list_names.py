@@ -31,6 +31,7 @@ def make(engine: Engine) -> Tool:
         )
 
     return register(
+        engine.guard,
         secrets_list,
         "secrets_list",
         "Secrets: list names",

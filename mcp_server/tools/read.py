@@ -18,6 +18,7 @@ def make(engine: Engine) -> Tool:
         return await in_thread(lambda: engine.broker.read(ref))
 
     return register(
+        engine.guard,
         secrets_read,
         "secrets_read",
         "Secret: describe",

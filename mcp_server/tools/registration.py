@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, Self, TypeVar, cast
 
 import anyio
 import anyio.to_thread
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from mcp_server.core.errors import SecretsError
+from mcp_server.core.guard import Guard
 from mcp_server.core.incidents import report
 
 __all__ = ["Hints", "Reference", "Text", "in_thread", "refusing", "register"]
@@ -47,8 +49,34 @@ class Hints:
     search: str = ""
 
 
-def register(
-    function: Callable[..., object], name: str, title: str, description: str, hints: Hints
+class _Heard(Tool):
+    """A tool whose arguments the egress guard hears before anything else happens."""
+
+    _guard: Guard = PrivateAttr()
+
+    def heard_by(self, guard: Guard) -> Self:
+        """Itself, with its guard."""
+        self._guard = guard
+        return self
+
+    async def run(
+        self,
+        arguments: dict[str, Any],
+        context: Context[Any, Any],
+        convert_result: bool = False,  # noqa: FBT001, FBT002 - the SDK's signature, as its types
+    ) -> Any:  # noqa: ANN401 - as above
+        """Run it."""
+        self._guard.hear(_text(arguments))
+        return await super().run(arguments, context, convert_result)
+
+
+def register(  # noqa: PLR0913, PLR0917 - what a tool consists of
+    guard: Guard,
+    function: Callable[..., object],
+    name: str,
+    title: str,
+    description: str,
+    hints: Hints,
 ) -> Tool:
     """Make a tool of ``function``; its parameters are the schema, its return type the output's."""
     annotations = ToolAnnotations(
@@ -61,17 +89,20 @@ def register(
     meta: dict[str, object] = {"anthropic/searchHint": hints.search}
     if hints.ask:
         meta["anthropic/requiresUserInteraction"] = True
-    tool = Tool.from_function(
-        function,
-        name=name,
-        title=title,
-        description=description,
-        annotations=annotations,
-        meta=meta,
-        structured_output=True,
+    made = cast(
+        "_Heard",  # the SDK says Tool of what is its class
+        _Heard.from_function(
+            function,
+            name=name,
+            title=title,
+            description=description,
+            annotations=annotations,
+            meta=meta,
+            structured_output=True,
+        ),
     )
-    _close(tool)
-    return tool
+    _close(made)
+    return made.heard_by(guard)
 
 
 async def in_thread(call: Callable[[], Result]) -> Result:
@@ -95,6 +126,25 @@ def refusing(call: Callable[[], Result]) -> Result:
         raise ToolError(str(error)) from None
     except Exception as error:  # noqa: BLE001 - the boundary to the client
         raise ToolError(str(report(error))) from None
+
+
+def _text(arguments: dict[str, object]) -> bytes:
+    """Every text in the arguments, those of one field together: in their order, then sorted.
+
+    So come names back in results; the guard would find what two of them form side by side.
+    """
+    fields: dict[str, list[str]] = {}
+    rest: list[tuple[str, object]] = [("", arguments)]
+    while rest:
+        field, node = rest.pop()
+        if isinstance(node, dict):
+            rest += reversed(node.items())
+        elif isinstance(node, list):
+            rest += [(field, each) for each in reversed(node)]
+        elif isinstance(node, str):
+            fields.setdefault(field, []).append(node)
+    lines = [text for texts in fields.values() for text in (*texts, *sorted(texts))]
+    return "\n".join([*lines, *fields]).encode("utf-8", "surrogatepass")
 
 
 def _close(tool: Tool) -> None:

@@ -19,6 +19,7 @@ def make(engine: Engine) -> Tool:
         return await in_thread(lambda: status(engine.broker))
 
     return register(
+        engine.guard,
         secrets_status,
         "secrets_status",
         "Secret stores: status",

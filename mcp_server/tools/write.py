@@ -80,6 +80,7 @@ def make(engine: Engine) -> Tool:
         return await in_thread(lambda: engine.broker.write(request))
 
     return register(
+        engine.guard,
         secrets_write,
         "secrets_write",
         "Secret: plan a write",

@@ -6,6 +6,8 @@ import enum
 import hashlib
 import secrets
 import threading
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import TYPE_CHECKING
@@ -25,6 +27,7 @@ __all__ = ["Guard", "Metrics", "Reason", "Verdict"]
 _DEFAULT_BUDGET = 64 << 20
 _DEFAULT_MAX_FRAME = 8 << 20
 _MAX_PUBLIC = 256 << 10
+_MAX_HEARD = 4 << 20
 
 
 class Reason(enum.Enum):
@@ -96,6 +99,8 @@ class Guard:
         self._max_frame = max_frame
         self._key = secrets.token_bytes(32)
         self._public = Views(b"", b"")
+        self._heard: deque[bytes] = deque()
+        self._heard_bytes = 0
         self._broken = False
         self._lock = threading.Lock()
         self._frames = self._bytes = self._blocked = self._nanoseconds = 0
@@ -175,14 +180,37 @@ class Guard:
             return Reason.FAILED
         if len(frame) > self._max_frame:
             return Reason.TOO_LARGE
+        if not self._occurs(frame):
+            return None
+        self._index.forget(self._heard_views())
+        return Reason.MATCH if self._occurs(frame) else None
+
+    def _occurs(self, frame: bytes) -> bool:
         segments = self._index.segments()
         if not segments:
-            return None
-        for text in _with_layers(frame):
-            seen = views(text)
-            if any(segment.hits(seen) for segment in segments):
-                return Reason.MATCH
-        return None
+            return False
+        texts = map(views, _with_layers(frame))
+        return any(segment.hits(seen) for seen in texts for segment in segments)
+
+    def hear(self, text: bytes) -> None:
+        """Remember what the other side said; what it said itself is no leak when it comes back.
+
+        Without this the guard answers guesses: text with a hundred thousand guesses in it comes
+        back or is withheld, and only the hits would be counted (promise P1b). What was heard is
+        no longer searched for. The latest 4 MiB are remembered.
+        """
+        with self._lock:
+            self._heard.append(text[-_MAX_HEARD:])
+            self._heard_bytes += len(self._heard[-1])
+            while self._heard_bytes > _MAX_HEARD:
+                self._heard_bytes -= len(self._heard.popleft())
+
+    def _heard_views(self) -> Iterator[Views]:
+        with self._lock:
+            heard = tuple(self._heard)
+        for text in heard:
+            with suppress(TooDeepError):
+                yield from map(views, _with_layers(text))
 
     def locate(self, text: bytes) -> list[tuple[int, int]]:
         """Where in the text registered values show, for ``StreamFilter`` alone.

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from mcp_server.core.guard._needles import Needles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from ahocorasick_rs import BytesAhoCorasick
 
     from mcp_server.core.guard._views import Views
+
+    _Test = Callable[[bytes], bool]
 
 __all__ = ["Index", "Segment"]
 
@@ -131,10 +133,27 @@ class Index:
         """Forget every needle that occurs in a public text."""
         with self._lock:
             self._absorb()
-            self._entries = {key: _without(e, public) for key, e in self._entries.items()}
-            self._cost = sum(entry.cost for entry in self._entries.values())
-            entries = tuple(self._entries.values())
-            self._segments = (_segment(entries),) if entries else ()
+            self._keep(lambda n: n not in public.exact, lambda n: n not in public.folded)
+
+    def forget(self, texts: Iterable[Views]) -> None:
+        """Forget every needle that occurs in one of many texts; costs by their length."""
+        with self._lock:
+            self._absorb()
+            exact: set[bytes] = set()
+            folded: set[bytes] = set()
+            for text in texts:
+                for segment in self._segments:
+                    exact |= _found(segment.exact, text.exact)
+                    folded |= _found(segment.folded, text.folded)
+            if exact or folded:
+                self._keep(lambda n: n not in exact, lambda n: n not in folded)
+
+    def _keep(self, exact: _Test, folded: _Test) -> None:
+        entries = self._entries.items()
+        self._entries = {key: _filtered(entry, exact, folded) for key, entry in entries}
+        self._cost = sum(entry.cost for entry in self._entries.values())
+        kept = tuple(self._entries.values())
+        self._segments = (_segment(kept),) if kept else ()
 
     def _evict(self) -> None:
         """Down to seven eighths of the budget, so that the next value does not evict again."""
@@ -167,10 +186,17 @@ class Index:
         self._pending = []
 
 
-def _without(entry: _Entry, public: Views) -> _Entry:
+def _filtered(entry: _Entry, exact: _Test, folded: _Test) -> _Entry:
     return _Entry(
         Needles(
-            frozenset(n for n in entry.exact.split(b"\n") if n not in public.exact),
-            frozenset(n for n in entry.folded.split(b"\n") if n not in public.folded),
+            frozenset(filter(exact, entry.exact.split(b"\n"))),
+            frozenset(filter(folded, entry.folded.split(b"\n"))),
         )
     )
+
+
+def _found(automaton: BytesAhoCorasick | None, text: bytes) -> set[bytes]:
+    if automaton is None:
+        return set()
+    matches = automaton.find_matches_as_indexes(text, overlapping=True)
+    return {text[start:end] for _, start, end in matches}

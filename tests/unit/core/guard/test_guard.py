@@ -313,3 +313,29 @@ def test_ordinary_output_stays_clean_with_many_values() -> None:
     frames = ordinary("unit", 150)
     assert len(frames) == 150
     assert [text for text in frames if guard.check(text).blocked] == []
+
+
+def test_what_the_other_side_said_itself_is_no_leak_when_it_comes_back() -> None:
+    """Else every text that comes back, or does not, answers a hundred thousand guesses."""
+    guard = _guard(VALUE)
+    piece = VALUE[5:13].decode()
+    assert guard.check(frame(piece)).blocked
+    guard.hear(frame(f"x%{ord(piece[0]):02x}{piece[1:]}y"))
+    assert not guard.check(frame(piece)).blocked
+    assert guard.check(frame(VALUE.decode())).blocked
+
+
+def test_a_guess_that_was_heard_before_the_value_was_known_is_not_answered() -> None:
+    guard = Guard()
+    guard.hear(VALUE[5:13])
+    assert guard.register(VALUE)
+    assert not guard.check(frame(VALUE[5:13].decode())).blocked
+    assert guard.check(frame(VALUE[12:20].decode())).blocked
+
+
+def test_only_the_latest_of_what_was_heard_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_HEARD", 64)
+    guard = _guard(VALUE)
+    guard.hear(VALUE[5:13])
+    guard.hear(b"-" * 200)
+    assert guard.check(frame(VALUE[5:13].decode())).blocked
