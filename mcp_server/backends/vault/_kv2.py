@@ -116,7 +116,6 @@ class Kv2Engine:
             updated=version.created,
             versions=(version,),
             custom=shape.custom,
-            cas_required=False,
         )
         return self._described(ref, alone, shape)
 
@@ -200,7 +199,7 @@ def _known(ask: Callable[[], KvMetadata]) -> KvMetadata:
     try:
         return ask()
     except NotFoundError:
-        return KvMetadata(0, None, None, (), {}, cas_required=False)
+        return KvMetadata(0, None, None, (), {})
 
 
 def _named(ask: Callable[[], KvShape]) -> KvShape | None:

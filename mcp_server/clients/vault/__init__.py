@@ -15,7 +15,7 @@ from mcp_server.clients.vault.auth import (
     TokenInfo,
     discover_login,
 )
-from mcp_server.clients.vault.client import Acl, Health, VaultClient
+from mcp_server.clients.vault.client import Acl, VaultClient
 from mcp_server.clients.vault.kv import KvMetadata, KvRead, KvShape, KvVersion, KvWritten
 from mcp_server.clients.vault.kv1 import KvV1
 from mcp_server.clients.vault.kv2 import KvV2
@@ -23,7 +23,6 @@ from mcp_server.clients.vault.kv2 import KvV2
 __all__ = [
     "Acl",
     "AppRole",
-    "Health",
     "KvMetadata",
     "KvRead",
     "KvShape",

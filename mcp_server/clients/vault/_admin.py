@@ -17,7 +17,7 @@ import hvac
 from hvac.adapters import Adapter
 from hvac.exceptions import VaultError
 
-from mcp_server.clients.vault._json import Json, JsonObject, integer, moment, section, text
+from mcp_server.clients.vault._json import Json, JsonObject, moment, section, text
 from mcp_server.clients.vault.auth import TokenInfo
 from mcp_server.core.errors import ProtocolError
 
@@ -58,14 +58,7 @@ class Admin:
             display_name=text(data, "display_name"),
             policies=tuple(dict.fromkeys(policies)),
             expires=moment(data, "expire_time"),
-            renewable=data.get("renewable") is True,
         )
-
-    def renew_self(self) -> int:
-        """Extend the token in use; seconds until it then expires."""
-        with _translated():
-            reply = self._auth.token.renew_self()
-        return integer(section(reply, "auth"), "lease_duration")
 
 
 class _SessionAdapter(Adapter):  # type: ignore[misc]  # hvac has no type information

@@ -9,6 +9,7 @@ section "HTTP status codes"; the sentences were seen on OpenBao 2.7.2.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Final
 
 from mcp_server.core.errors import (
@@ -60,7 +61,7 @@ def refusal(status: int, body: bytes, *, changing: bool) -> SecretsError:
         return known
     if status in _BY_STATUS:
         return _BY_STATUS[status]()
-    if status < 500:  # noqa: PLR2004 - RFC 9110, 15.5: the request itself is at fault
+    if status < HTTPStatus.INTERNAL_SERVER_ERROR:  # RFC 9110, 15.5: the request is at fault
         return StoreError("The store refused the request as not valid.")
     if changing:
         return OutcomeUnknownError("The store failed in the middle of the change.")
@@ -70,11 +71,11 @@ def refusal(status: int, body: bytes, *, changing: bool) -> SecretsError:
 
 
 def _known_sentence(status: int, body: bytes) -> SecretsError | None:
-    if status == 400:  # noqa: PLR2004 - Vault reports many things as 400
+    if status == HTTPStatus.BAD_REQUEST:  # Vault reports many things so
         return _known_bad_request(body)
-    if status == 403 and b"invalid token" in body:  # noqa: PLR2004 - newer Vault says so
+    if status == HTTPStatus.FORBIDDEN and b"invalid token" in body:  # newer Vault says so
         return AuthenticationError()
-    return _known_absence(body) if status == 404 else None  # noqa: PLR2004
+    return _known_absence(body) if status == HTTPStatus.NOT_FOUND else None
 
 
 def _known_absence(body: bytes) -> SecretsError | None:

@@ -70,13 +70,11 @@ class TokenInfo:
         display_name: Untrusted text.
         policies: Names of the policies, the identity's included.
         expires: ``None`` for a token without end.
-        renewable: Whether it can be extended.
     """
 
     display_name: str
     policies: tuple[str, ...]
     expires: datetime | None
-    renewable: bool
 
 
 class Login(ABC):

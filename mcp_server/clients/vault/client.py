@@ -1,4 +1,4 @@
-"""One server as a whole: its KV mounts, its health, and the login in use."""
+"""One server as a whole: its KV mounts, and the login in use."""
 
 from __future__ import annotations
 
@@ -14,21 +14,7 @@ from mcp_server.clients.vault.kv1 import KvV1
 from mcp_server.clients.vault.kv2 import KvV2
 from mcp_server.core.errors import NotFoundError, PermissionDeniedError
 
-__all__ = ["Acl", "Health", "VaultClient"]
-
-# Vault answers its health check with a status that tells the state.
-# Source: https://openbao.org/api-docs/system/health/
-_HEALTH_STATES = frozenset({429, 472, 473, 501, 503})
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """State of the server that answers, without a login."""
-
-    initialized: bool
-    sealed: bool
-    standby: bool
-    version: str
+__all__ = ["Acl", "VaultClient"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +53,7 @@ class VaultClient:
         self._session = Session(settings, login)
         self._confirmed: set[str] = set()
         self._kv1 = {m: KvV1(self._session, m) for m, v in settings.mounts.items() if v == 1}
-        self._kv2 = {
-            m: KvV2(self._session, m)
-            for m, v in settings.mounts.items()
-            if v == 2  # noqa: PLR2004
-        }
+        self._kv2 = {m: KvV2(self._session, m) for m, v in settings.mounts.items() if v != 1}
 
     def locate(self, path: str) -> Location:
         """The configured mount of a path.
@@ -109,23 +91,9 @@ class VaultClient:
             raise wrong_version()
         self._confirmed.add(mount)
 
-    def health(self) -> Health:
-        """Ask for the state of the server; a sealed one is an answer, not an error."""
-        _, reply = self._session.ask_anonymously(Call("GET", "sys/health", accept=_HEALTH_STATES))
-        return Health(
-            reply.get("initialized") is True,
-            reply.get("sealed") is True,
-            reply.get("standby") is True,
-            text(reply, "version"),
-        )
-
     def token_info(self) -> TokenInfo:
         """Describe the login. ``read`` on ``auth/token/lookup-self`` (policy ``default``)."""
         return admin(self._session.send).lookup_self()
-
-    def renew_token(self) -> int:
-        """Extend the token; seconds left. ``update`` on ``auth/token/renew-self`` (``default``)."""
-        return admin(self._session.send).renew_self()
 
     def acl(self) -> Acl:
         """What the login may do. ``read`` on ``sys/internal/ui/resultant-acl`` (``default``)."""

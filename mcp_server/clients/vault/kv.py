@@ -60,7 +60,6 @@ class KvMetadata:
         current: Number of the newest version, 0 when there is none.
         versions: Newest first; older ones than ``max_versions`` were dropped by the server.
         custom: Custom metadata, untrusted text.
-        cas_required: Every write must compare and set.
     """
 
     current: int
@@ -68,7 +67,6 @@ class KvMetadata:
     updated: datetime | None
     versions: tuple[KvVersion, ...]
     custom: Mapping[str, str]
-    cas_required: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +97,6 @@ def read_metadata(data: JsonObject) -> KvMetadata:
         updated=moment(data, "updated_time"),
         versions=tuple(read_version(n, section(versions, str(n))) for n in numbers),
         custom=read_custom(data),
-        cas_required=data.get("cas_required") is True,
     )
 
 

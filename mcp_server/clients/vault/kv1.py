@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 
 from mcp_server.clients.vault import kv
 from mcp_server.clients.vault._json import Json, section, value_bytes, value_text
@@ -37,11 +38,11 @@ class KvV1:
     def names(self, path: str = "") -> tuple[str, ...]:
         """Names directly below ``path``; folders end with a slash. ``list`` on ``MOUNT/PATH/``."""
         where = self._path(path).rstrip("/")
-        call = Call("LIST", where, folder=True, accept=frozenset({404}))
+        call = Call("LIST", where, folder=True, accept=frozenset({HTTPStatus.NOT_FOUND}))
         status, reply = self._session.call(call)
         if reply.get("warnings"):
             raise wrong_version()
-        return () if status == 404 else kv.read_names(section(reply, "data"))  # noqa: PLR2004
+        return () if status == HTTPStatus.NOT_FOUND else kv.read_names(section(reply, "data"))
 
     def write(self, path: str, values: Mapping[str, bytes]) -> None:
         """Replace everything. ``create``/``update`` on ``MOUNT/PATH``; the last writer wins.

@@ -154,10 +154,6 @@ class KvV2:
         """Mark versions as deleted, not for good. ``update`` on ``MOUNT/delete/PATH``."""
         self._mark("delete", path, versions)
 
-    def delete_latest(self, path: str) -> None:
-        """Mark the current version, whichever it is. ``delete`` on ``MOUNT/data/PATH``."""
-        self._session.call(Call("DELETE", self._path("data", path)))
-
     def undelete(self, path: str, versions: Sequence[int]) -> None:
         """Bring deleted versions back. ``update`` on ``MOUNT/undelete/PATH``.
 
@@ -193,11 +189,6 @@ class KvV2:
         """
         body: JsonObject = {"custom_metadata": dict(custom)}
         self._session.call(Call("PATCH", self._path("metadata", path), body=body))
-
-    def configure(self, path: str, *, cas_required: bool, max_versions: int = 0) -> None:
-        """Set how the server keeps a secret. ``update`` on ``MOUNT/metadata/PATH``."""
-        body: JsonObject = {"cas_required": cas_required, "max_versions": max_versions}
-        self._session.call(Call("POST", self._path("metadata", path), body=body))
 
     def _path(self, kind: str, path: str) -> str:
         return f"{self._mount}/{kind}/{path}"
