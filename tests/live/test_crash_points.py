@@ -225,3 +225,19 @@ def test_an_entry_torn_by_a_kill_is_told_and_spoils_nothing(home: Household) -> 
         assert "1 torn lines, chain intact" in receipt_of(pipes, "secrets_status")["journal"]
     assert home.records[-1].event.kind is Kind.DONE
     assert home.opened()["app/db"]["2"]["n"] == NEW
+
+
+def test_a_store_that_is_written_in_place_is_found_broken(home: Household) -> None:
+    """What the kills above would find in a program that does not rename."""
+    plan = _planned(home, "secrets_write", target=TARGET, from_file="new.json")
+    in_place = "files.replace = lambda path, data: path.write_bytes(data)"
+    tracer = killer(home, "write", "data/secret-management/local.sops.json", 1)
+
+    command = started("from mcp_server.clients import files", in_place)
+    with home.serve(*tracer, command=command) as (pipes, process):
+        with suppress(AssertionError, BrokenPipeError):
+            pytest.fail(str(pipes.call("secrets_apply", **plan)))
+        killed(process)
+
+    with pytest.raises(subprocess.CalledProcessError):
+        home.opened()
