@@ -20,6 +20,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from mcp_server.core import strength
 from mcp_server.core.documents import load_json, load_yaml_texts
 from mcp_server.core.errors import LimitError, SourceError
 from mcp_server.core.pointers import descend, steps_of
@@ -45,7 +46,11 @@ _KEY_MATERIAL: Final = frozenset(
     {".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".git", ".age", ".sops", ".claude"}
     | {".vault-token", ".netrc", ".pgpass", ".git-credentials", ".secret-management"}
     | {"secret-management", "gcloud", "age-key.txt", "keys.txt"}
+    | {".claude.json", ".codex", ".gemini", ".bao-token", ".terraform.d", ".password-store"}
+    | {"keyrings", ".my.cnf", ".pypirc"}
 )
+_NAME: Final = re.compile(r"[A-Za-z_][\w.-]{0,127}")
+_KERNEL: Final = (("proc",), ("sys",), ("dev",))  # a project may be the root folder
 _OWN_VARIABLES: Final = re.compile(
     r"(?:ANTHROPIC|CLAUDE|OPENAI|CODEX|CURSOR|GEMINI|COPILOT|MCP|SECRET_MANAGEMENT|SOPS|AWS|VAULT"
     r"|BAO|LD|DYLD)(?:_.*)?|CLAUDECODE|PYTHON.*"
@@ -84,20 +89,28 @@ class SourceRules:
         """
         try:
             asked = self.project / Path(path).expanduser()
-            real = asked.resolve(strict=True)
-            regular = stat.S_ISREG(real.stat().st_mode)
+            real = asked.resolve()
         except (OSError, RuntimeError, ValueError):
+            raise SourceError("There is no such file.") from None
+        self._permit(asked, real)
+        try:
+            regular = stat.S_ISREG(real.stat().st_mode)
+        except OSError:
             raise SourceError("There is no such file.") from None
         if not regular:
             raise SourceError("A file source is a regular file.")
-        if not any(real.is_relative_to(folder) for folder in (self.project, *self.folders)):
+        return real
+
+    def _permit(self, asked: Path, real: Path) -> None:
+        """By name alone: a refusal does not tell what else there is on this machine."""
+        within = any(real.is_relative_to(folder) for folder in (self.project, *self.folders))
+        if not within or real.parts[1:2] in _KERNEL:
             raise SourceError("The file lies outside the project and the operator's folders.")
         # Some file systems do not tell the case of letters apart.
         if _KEY_MATERIAL.intersection(part.casefold() for part in (*real.parts, *asked.parts)):
             raise SourceError("Files that hold keys or logins of programs are never sources.")
         if not is_plain(str(real)):
             raise SourceError("The file's path has control or hidden characters.")
-        return real
 
     def check_variable(self, name: str) -> str:
         """The name of an allowed variable source."""
@@ -223,10 +236,24 @@ def _env_lines(content: bytes) -> tuple[tuple[EnvLine, ...], tuple[str, ...]]:
 
 def _read_env(content: bytes) -> FileValues:
     lines, skipped = _env_lines(content)
-    last = {line.name: line for line in lines}
-    again = [f"line {each.number}: set again below" for each in lines if last[each.name] != each]
+    kept = [line for line in lines if _is_name(line)]
+    unnamed = [f"line {line.number}: not NAME=VALUE" for line in lines if not _is_name(line)]
+    last = {line.name: line for line in kept}
+    again = [f"line {each.number}: set again below" for each in kept if last[each.name] != each]
     values = {line.name: seal(line.text.encode()) for line in last.values()}
-    return FileValues(values, (*skipped, *again))
+    return FileValues(values, (*skipped, *unnamed, *again))
+
+
+def _is_name(line: EnvLine) -> bool:
+    """Names are shown, so what stands before ``=`` must be one.
+
+    It is part of a value where the file is no .env file, or where a value goes on in lines
+    without quotes: a URL with options, the last line of a key in base64 with its padding.
+    """
+    if not _NAME.fullmatch(line.name):
+        return False
+    words = re.split(r"[_.-]", line.name)
+    return bool(line.text.strip("=")) or not any(strength.above_floor(w.encode()) for w in words)
 
 
 def _from_tree(tree: dict[object, object]) -> FileValues:

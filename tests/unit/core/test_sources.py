@@ -158,6 +158,9 @@ KEY_MATERIAL = [
     "age-key.txt",
     "secret-management/local.json",
     "deep/.ssh/config",
+    ".claude.json",
+    ".codex/auth.json",
+    ".terraform.d/credentials.tfrc.json",
 ]
 
 
@@ -178,6 +181,24 @@ def test_key_material_behind_a_harmless_name_is_no_source(rules: SourceRules) ->
     (rules.project / "notes.txt").symlink_to(".ssh/id")
     with pytest.raises(SourceError, match="never sources"):
         rules.check("notes.txt")
+
+
+@pytest.mark.parametrize("path", ["/etc/{}", "../{}", "out/{}", "~root/{}"])
+def test_a_refusal_does_not_tell_whether_a_file_elsewhere_exists(
+    rules: SourceRules, path: str
+) -> None:
+    (rules.project / "out").symlink_to("/etc")
+    for name in ("passwd", "absent-canary", ""):
+        with pytest.raises(SourceError, match="outside"):
+            rules.check(path.format(name))
+
+
+def test_what_the_kernel_tells_is_no_source_though_the_project_is_the_root_folder() -> None:
+    rules = SourceRules(Path("/"))
+    assert rules.check("/etc/passwd")
+    for path in ("/proc/self/environ", "/proc/self/cmdline", "/dev/null"):
+        with pytest.raises(SourceError, match="outside"):
+            rules.check(path)
 
 
 def test_a_link_inside_the_project_is_followed_and_named_by_its_target(rules: SourceRules) -> None:
@@ -280,6 +301,26 @@ def test_a_dotenv_file_is_read_as_dotenv_does_and_says_what_it_left_out(rules: S
         "line 16: not NAME=VALUE",
         "line 14: set again below",
     )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "postgres://app:cnrHunter22@db/app?sslmode=require",
+        "cnrAAbb11CCdd22EEff33+gg/hh==",
+        "cnrAAbb11CCdd22EEff33gghh44==",
+        "cnrAAbb11CCdd22EEff33gghh4=",
+        "0cnrbb11=x",
+        "cnr/bb11=x",
+    ],
+)
+def test_a_piece_of_a_value_before_an_equals_sign_is_no_name(rules: SourceRules, line: str) -> None:
+    """Names are shown in plans and receipts."""
+    path = rules.project / "key.pem"
+    path.write_text(f"{line}\nEMPTY_DATABASE_PASSWORD=\nSPRING.datasource-url=x\n")
+    found = read_file(path, FileFormat.ENV)
+    assert set(found.values) == {"EMPTY_DATABASE_PASSWORD", "SPRING.datasource-url"}
+    assert found.skipped == ("line 1: not NAME=VALUE",)
 
 
 def test_a_byte_order_mark_and_windows_lines_are_no_part_of_a_name(rules: SourceRules) -> None:
