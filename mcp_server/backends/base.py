@@ -58,6 +58,7 @@ __all__ = ["Backend", "RawSecret"]
 
 _log = logging.getLogger("secret_management")
 _DETAIL_WORKERS = 8
+_UNITS = 1024
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -219,8 +220,15 @@ class Backend(ABC):
             raise UnsupportedError(f"{self.scheme}:// cannot {ability.value}.")
 
     def _check_size(self, values: Mapping[str, bytes]) -> None:
+        """Values count in whole units, a thousandth of the limit each.
+
+        Else whoever writes a value of known size beside another learns the other's length from
+        where the refusals begin (promise P1).
+        """
         limits = self.session.limits
-        total = sum(len(key.encode()) + len(value) for key, value in values.items())
+        unit = max(1, limits.secret_bytes // _UNITS)
+        units = sum(-(-len(value) // unit) for value in values.values())
+        total = units * unit + sum(len(key.encode()) for key in values)
         if total > limits.secret_bytes or len(values) > limits.keys:
             raise LimitError
 

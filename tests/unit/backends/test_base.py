@@ -169,6 +169,26 @@ def test_a_store_that_sends_too_much_is_cut_off(store: OddStore) -> None:
     assert _events(store)[-1].code == "LIMIT_EXCEEDED"
 
 
+def test_where_refusals_for_size_begin_does_not_tell_how_long_a_value_is(store: OddStore) -> None:
+    """A value of known length beside another is a ruler, unless lengths are rounded."""
+    store.act = lambda: None
+    store.session = Session("test", store.session.journal)
+
+    def largest_beside(unknown: bytes) -> int:
+        fits, refused = 0, store.session.limits.secret_bytes + 1
+        while refused - fits > 1:
+            middle = (fits + refused) // 2
+            try:
+                store._check_size({"known": b"x" * middle, "unknown": unknown})
+                fits = middle
+            except LimitError:
+                refused = middle
+        return fits
+
+    assert len({largest_beside(b"y" * length) for length in (1, 8, 37, 400, 1000)}) == 1
+    assert largest_beside(b"y" * 5000) < largest_beside(b"y")  # the ruler does measure
+
+
 @pytest.mark.parametrize(
     "values", [{"k": b"x" * 200}, {"k": b"", "l": b"", "m": b""}, {"k" * 201: b""}]
 )
