@@ -33,7 +33,7 @@ _VERBS: Final = {
     "status": "stores, who we are there, what is missing, what waits",
     "list": "names below a prefix",
     "read": "describe a secret: keys, versions, age, owner; never its value",
-    "write": "make or change a secret from a generator, a copy, a file or a variable",
+    "write": "make or change a secret: generate, copy, import a file or variable",
     "delete": "remove, restore or destroy",
     "apply": "approve a plan that waits (no PLAN: list them)",
     "run": "give a command its secrets, and mask them in what it prints",
@@ -68,7 +68,7 @@ def _overview() -> str:
         f"{verbs}\n\n"
         "A secret is named scheme://path#key, for example local://app/db#password.\n"
         "`secrets VERB --help` tells more; --json gives receipts as JSON, as does a pipe.\n"
-        "Status: 0 done, 1 refused or failed, 2 not understood, 3 a person has to approve."
+        "Status: 0 done, 1 refused or failed, 2 not understood, 3 a person must approve."
     )
 
 

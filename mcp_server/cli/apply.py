@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC
+
 from mcp_server.cli import consent, person, show
 from mcp_server.cli.arguments import Parser
 from mcp_server.cli.console import Console, opened
@@ -44,8 +46,9 @@ def _pending(broker: Broker, console: Console) -> None:
         console.data({"plans": body})
     elif plans:
         rows = [
-            (p.id, f"{p.expires.astimezone():%H:%M}", show.cut(p.operation.change)) for p in plans
+            (p.id, f"{p.expires.astimezone(UTC):%H:%M}", show.cut(p.operation.change))
+            for p in plans
         ]
-        console.lines(show.table([("PLAN", "UNTIL", "CHANGE"), *rows], console.paint))
+        console.lines(show.table([("PLAN", "UNTIL (UTC)", "CHANGE"), *rows], console.paint))
     else:
         console.lines(["No plan waits."])

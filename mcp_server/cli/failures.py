@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from mcp_server.cli.paint import Paint
-from mcp_server.cli.show import in_verbs
+from mcp_server.cli.show import beside, in_verbs
 from mcp_server.core.errors import ApprovalNeededError, ConfigError, InputError, SecretsError
 from mcp_server.core.incidents import contain
 
@@ -29,9 +30,18 @@ def show(error: Exception) -> int:
     """Print code, sentence and next step; an error nobody expected becomes an incident."""
     known = contain(error)
     paint = Paint.for_stream(sys.stderr, os.environ)
-    print(f"{paint.red(known.code)}: {known.message}", file=sys.stderr)
-    print(f"{paint.dim('Next:')} {in_verbs(known.next_step)}", file=sys.stderr)
+    for name, tint, text in (
+        (known.code, paint.red, known.message),
+        ("Next", paint.dim, in_verbs(known.next_step)),
+    ):
+        print("\n".join(_line(name, tint, text)), file=sys.stderr)
     return status_of(known)
+
+
+def _line(name: str, tint: Callable[[str], str], text: str) -> list[str]:
+    """Wrapped for a person; a log or a pipe gets one line."""
+    head = f"{tint(name)}: "
+    return beside(head, len(name) + 2, text) if sys.stderr.isatty() else [f"{head}{text}"]
 
 
 def status_of(error: SecretsError) -> int:

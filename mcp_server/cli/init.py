@@ -22,12 +22,14 @@ __all__ = ["run"]
 
 _RECIPIENT: Final = re.compile(r"age1[02-9ac-hj-np-z]{58}")
 _HEAD: Final = """\
-# Stores, policy and grants of secret-management. Only this file and the system policy can widen
-# what it may do; a repository's .secrets.yaml can only name and narrow.
+# Stores, policy and grants of secret-management. Only this file and the
+# system policy can widen what it may do; a repository's .secrets.yaml can
+# only name and narrow.
 """
 _RECOVERY: Final = """
-The local store can have a recovery key: whoever holds its private half can open the store when
-this machine's key is lost. Give the public half (age1…), made elsewhere with age-keygen."""
+The local store can have a recovery key: whoever holds its private half can
+open the store when this machine's key is lost. Give the public half (age1…),
+made elsewhere with age-keygen, or press Enter to go without."""
 
 
 def run(arguments: list[str]) -> int:
@@ -48,9 +50,9 @@ def run(arguments: list[str]) -> int:
             "There is a configuration already.",
             next_step=f"Edit {path}; `secrets init --dry-run` shows what this machine offers.",
         )
-    person.need("Writing the configuration", "Run `secrets init` in a terminal.")
+    person.need("Writing the configuration", "A person runs `secrets init` in a terminal.")
     _agree(path, found, options)
-    print(f"Wrote {path}. Next: secrets status")
+    print(f"Wrote {path}\nNext: secrets status says whether each store answers.")
     return 0
 
 

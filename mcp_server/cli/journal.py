@@ -34,7 +34,7 @@ def _latest(records: deque[Record], console: Console) -> None:
             body = {"number": record.number, "time": record.time, **asdict(record.event)}
             console.data({name: value for name, value in body.items() if value is not None})
     elif records:
-        heading = ("TIME", "WHAT", "VERB", "SECRET", "BY", "VERSION")
+        heading = ("TIME (UTC)", "WHAT", "VERB", "SECRET", "BY", "VERSION")
         console.lines(show.table([heading, *map(_row, records)], console.paint))
     else:
         console.lines(["The journal is empty."])

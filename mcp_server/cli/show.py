@@ -23,7 +23,17 @@ from mcp_server.core.receipts import (
 )
 from mcp_server.core.text import clean
 
-__all__ = ["change", "cut", "description", "facts", "in_verbs", "listing", "status", "table"]
+__all__ = [
+    "beside",
+    "change",
+    "cut",
+    "description",
+    "facts",
+    "in_verbs",
+    "listing",
+    "status",
+    "table",
+]
 
 _WIDE: Final = 2_000
 _NARROWEST: Final = 40
@@ -51,13 +61,8 @@ def facts(pairs: Iterable[tuple[str, str | None]], paint: Paint) -> list[str]:
     """Names and what they are, wrapped beside the names, those without anything left out."""
     present = [(name, text) for name, text in pairs if text]
     width = max((len(name) for name, _ in present), default=0)
-    room = max(_NARROWEST, shutil.get_terminal_size().columns - width - 4)
-    lines = []
-    for name, text in present:
-        first, *rest = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
-        lines.append(f"  {paint.dim(name.ljust(width))}  {first}")
-        lines += [f"  {' ' * width}  {line}" for line in rest]
-    return lines
+    heads = [(f"  {paint.dim(name.ljust(width))}  ", text) for name, text in present]
+    return [line for head, text in heads for line in beside(head, width + 4, text)]
 
 
 def in_verbs(text: str) -> str:
@@ -67,6 +72,10 @@ def in_verbs(text: str) -> str:
 
 def _when(time: str | None) -> str:
     return time[:16].replace("T", " ") if time else ""
+
+
+def _moment(time: str | None) -> str:
+    return f"{_when(time)} UTC" if time else ""
 
 
 def change(receipt: ChangeReceipt, paint: Paint) -> list[str]:
@@ -83,7 +92,7 @@ def change(receipt: ChangeReceipt, paint: Paint) -> list[str]:
                 ("change", cut(receipt.change)),
                 ("affects", cut(receipt.affects) if waits else None),
                 ("plan", receipt.plan if waits else None),
-                ("until", f"{_when(receipt.expires)} UTC" if waits else None),
+                ("until", _moment(receipt.expires) if waits else None),
                 ("allowed by", receipt.channel),
                 ("fingerprints", prints),
                 ("weak", _weak(receipt, paint)),
@@ -113,8 +122,8 @@ def description(receipt: DescribeReceipt, paint: Paint) -> list[str]:
         *facts(
             (
                 ("keys", keys if receipt.state == "live" else None),
-                ("created", _when(receipt.created)),
-                ("updated", receipt.updated and f"{_when(receipt.updated)}{age}"),
+                ("created", _moment(receipt.created)),
+                ("updated", receipt.updated and f"{_moment(receipt.updated)}{age}"),
                 ("versions", versions),
                 ("owner", _untrusted(receipt.untrusted_owner)),
                 ("schedule", _untrusted(receipt.untrusted_schedule)),
@@ -147,7 +156,7 @@ def listing(receipt: ListReceipt, paint: Paint) -> list[str]:
     lines = table(list(zip(*shown, strict=True)), paint)
     if receipt.cursor:
         more = f"secrets list {cut(receipt.prefix)} --cursor {cut(receipt.cursor)}"
-        lines.append(_next(more, paint, "More:"))
+        lines.append(f"{paint.dim('More:')} {more}")  # a command to copy, so on one line
     return lines
 
 
@@ -156,12 +165,13 @@ def status(receipt: StatusReceipt, paint: Paint) -> list[str]:
     return [
         f"{paint.bold('secret-management')} {receipt.version}",
         *_block("Stores", [line for each in receipt.stores for line in _store(each, paint)], paint),
-        *_block("Policy", [f"  {cut(line)}" for line in receipt.policy], paint),
-        *_block("Plans that wait", [f"  {cut(line)}" for line in receipt.plans], paint),
-        *_block("Begun, outcome unknown", [f"  {cut(x)}" for x in receipt.unfinished], paint),
-        *_block("Changed since the start", [f"  {cut(line)}" for line in receipt.changed], paint),
-        *_block("Discovered", [f"  {cut(line)}" for line in receipt.discovered], paint),
-        *_block("Journal", [f"  {receipt.journal}"], paint),
+        *_block("Policy", _items(receipt.policy), paint),
+        *_block("Plans that wait", _items(receipt.plans), paint),
+        *_block("Begun, outcome unknown", _items(receipt.unfinished), paint),
+        *_block("Changed since the start", _items(receipt.changed), paint),
+        *_block("Discovered", _items(receipt.discovered), paint),
+        *_block("Journal", _items((receipt.journal,)), paint),
+        "",
         _next(receipt.next_step, paint),
     ]
 
@@ -170,18 +180,36 @@ def _block(title: str, lines: list[str], paint: Paint) -> list[str]:
     return ["", paint.bold(title), *lines] if lines else []
 
 
+def _items(texts: Iterable[str]) -> list[str]:
+    return [line for text in texts for line in beside("  ", 2, cut(text))]
+
+
 def _store(store: StoreStatus, paint: Paint) -> list[str]:
     ready = store.state == "ready"
     state = paint.green("ready") if ready else paint.red(cut(store.state))
     who = f"  as {cut(store.untrusted_identity)}" if store.untrusted_identity else ""
-    until = f" until {store.expires}" if store.expires else ""
+    until = f" until {_moment(store.expires)}" if store.expires else ""
+    below = [
+        *(("warning", paint.yellow, line) for line in store.warnings),
+        *(("missing", paint.yellow, line) for line in store.missing),
+        *([("next", paint.dim, in_verbs(store.next_step))] if store.next_step else []),
+    ]
     return [
         f"  {paint.cyan(f'{store.scheme}://')}  {cut(store.name)}  {state}{who}{until}",
-        *(f"    {paint.yellow('warning')}  {cut(line)}" for line in store.warnings),
-        *(f"    {paint.yellow('missing')}  {cut(line)}" for line in store.missing),
-        *([f"    {paint.dim('next')}  {cut(store.next_step)}"] if store.next_step else []),
+        *(
+            line
+            for name, tint, text in below
+            for line in beside(f"    {tint(name.ljust(7))}  ", 13, cut(text))
+        ),
     ]
 
 
-def _next(text: str, paint: Paint, label: str = "Next:") -> str:
-    return f"{paint.dim(label)} {cut(in_verbs(text))}"
+def _next(text: str, paint: Paint) -> str:
+    return "\n".join(beside(f"{paint.dim('Next:')} ", 6, cut(in_verbs(text))))
+
+
+def beside(head: str, width: int, text: str) -> list[str]:
+    """Text wrapped to the terminal beside a head that is ``width`` wide, words left whole."""
+    room = max(_NARROWEST, shutil.get_terminal_size().columns - width)
+    lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+    return [f"{head}{lines[0]}", *(f"{' ' * width}{line}" for line in lines[1:])]

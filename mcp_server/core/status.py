@@ -23,12 +23,13 @@ __all__ = ["Found", "discover", "status"]
 _WORKERS = 8
 _ADDRESS = re.compile(r"https://|http://(?:127\.0\.0\.1|localhost)(?::[0-9]+)?(?:/|\Z)")
 _SHOWN = 10
+_USUAL_MOUNTS = {"secret": 2}  # what a server is set up with; nothing is contacted to find out
 
 
 class Found:
     """A store seen in the environment that could be configured: name, backend, options."""
 
-    def __init__(self, name: str, backend: str, options: Mapping[str, str], seen: str) -> None:
+    def __init__(self, name: str, backend: str, options: Mapping[str, object], seen: str) -> None:
         self.settings = StoreSettings(name, backend, dict(options))
         self.seen = seen
 
@@ -60,7 +61,7 @@ def discover(environment: Mapping[str, str]) -> list[Found]:
     for variable in ("VAULT_ADDR", "BAO_ADDR"):
         address = environment.get(variable, "")
         if _ADDRESS.match(address):
-            options = {"address": clean(address, 200)}
+            options = {"address": clean(address, 200), "mounts": dict(_USUAL_MOUNTS)}
             found.append(Found("vault", "vault", options, f"{variable} is set{_token()}"))
             break
     return found
@@ -141,4 +142,6 @@ def _next_step(broker: Broker, stores: tuple[StoreStatus, ...], found: list[Foun
         return f"{failing[0].name}: {failing[0].next_step}"
     if found:
         return "Run `secrets init` in a terminal to configure what was discovered."
-    return "Write a first secret: secrets_write local://app/db with a generated password."
+    if broker.plans.pending():
+        return "secrets_apply carries out a plan that waits, once a person agrees."
+    return "secrets_list shows names, secrets_write makes a secret, for example local://app/db."

@@ -205,6 +205,7 @@ def test_init_asks_for_a_recovery_recipient_and_writes_what_it_showed(home: Home
     written = home.config.read_text()
     assert "address: https://vault.example:8200" in written
     assert f"recovery_recipient: {RECIPIENT}" in written
+    assert "mounts:\n      secret: 2" in written
     assert all(line in shown for line in written.splitlines())
     assert home.config.stat().st_mode & 0o777 == 0o600
     assert home.secrets("list", "local://").code == 0

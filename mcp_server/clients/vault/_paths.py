@@ -36,7 +36,7 @@ def locate(mounts: Mapping[str, int], path: str) -> Location:
             return Location(mount, mounts[mount], path[len(mount) + 1 :])
     raise ConfigError(
         "No configured mount covers this path.",
-        next_step="Add the mount and its KV version under `mounts` in the store's configuration.",
+        next_step="Add it and its KV version to the store, for example `mounts: {team: 2}`.",
     )
 
 

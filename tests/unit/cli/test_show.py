@@ -93,11 +93,25 @@ def test_a_description() -> None:
     assert _text(show.description(receipt, PLAIN)) == (
         "local://app/db  live  version 3\n"
         "  keys      password, user\n"
-        "  updated   2026-05-04 10:20, 12 days ago\n"
+        "  updated   2026-05-04 10:20 UTC, 12 days ago\n"
         "  versions  3 live, 2 deleted\n"
         "  owner     platform\n"
         "Next: Use it.\n"
     )
+
+
+def test_what_is_to_be_read_fits_the_terminal() -> None:
+    long = "Add the mount to the store; " * 8 + "end."
+    store = StoreStatus("team", "vault", "ready", (), "app", None, (long,), (long,), long)
+    receipt = StatusReceipt("1.0", "s-1", (store,), (long,), (long,), (), (), (long,), "3", long)
+    lines = _text(show.status(receipt, PLAIN)).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum("end." in line for line in lines) == 7
+
+
+def test_a_command_to_copy_stays_on_one_line() -> None:
+    page = ListReceipt("local://app", (ListedSecret("db"),), cursor="c" * 90)
+    assert show.listing(page, PLAIN)[-1].endswith(f"--cursor {'c' * 90}")
 
 
 def test_a_listing_shows_the_columns_that_have_something() -> None:
@@ -119,9 +133,9 @@ def test_the_status_of_a_store_that_does_not_answer() -> None:
     )
     assert _text(show.status(receipt, PLAIN)) == (
         "secret-management 1.0\n\n"
-        "Stores\n  vault://  team  STORE_SEALED: It is sealed.\n    next  Unseal it.\n\n"
+        "Stores\n  vault://  team  STORE_SEALED: It is sealed.\n    next     Unseal it.\n\n"
         "Policy\n  deny all\n\n"
-        "Journal\n  3 entries\n"
+        "Journal\n  3 entries\n\n"
         "Next: team: Unseal it.\n"
     )
 

@@ -80,8 +80,10 @@ def test_who_we_are_and_what_is_missing_is_cleaned(
 def test_plans_that_wait_are_listed_capped(make: Make) -> None:
     rig = make("")
     short = rig.write("memory://a", password())
+    rig.clock.forward(seconds=1)
     rig.write("memory://b", *(KeyRequest(f"k{n}", env="HOME") for n in range(500)))
     one, other = told(rig).plans
+    assert "secrets_apply" in told(rig).next_step
     assert one == f"{short.plan}: {short.change}"
     assert len(other) <= 450
     rig.agree(short)
@@ -155,6 +157,12 @@ def test_what_other_tools_are_set_up_for_is_proposed(
 ) -> None:
     assert home
     assert [found.settings.name for found in discover(environment)] == names
+
+
+def test_a_server_that_is_found_gets_the_mount_that_servers_usually_have(rig: Rig) -> None:
+    del rig
+    (found,) = discover({"BAO_ADDR": "http://127.0.0.1:8200"})
+    assert found.settings.options == {"address": "http://127.0.0.1:8200", "mounts": {"secret": 2}}
 
 
 def test_a_token_is_named_and_never_read(rig: Rig) -> None:
