@@ -61,14 +61,20 @@ def discover(environment: Mapping[str, str]) -> list[Found]:
     for variable in ("VAULT_ADDR", "BAO_ADDR"):
         address = environment.get(variable, "")
         if _ADDRESS.match(address):
-            options = {"address": clean(address, 200), "mounts": dict(_USUAL_MOUNTS)}
+            options = {"address": clean(address, 200), "mounts": _USUAL_MOUNTS, **_login()}
             found.append(Found("vault", "vault", options, f"{variable} is set{_token()}"))
             break
     return found
 
 
 def _token() -> str:
-    return ", ~/.vault-token exists" if (Path.home() / ".vault-token").is_file() else ""
+    return ", ~/.vault-token exists" if _login() else ""
+
+
+def _login() -> dict[str, object]:
+    """The login that a client of Vault left, so that it counts without the variable too."""
+    present = (Path.home() / ".vault-token").is_file()
+    return {"auth": {"method": "token", "file": "~/.vault-token"}} if present else {}
 
 
 def _store(broker: Broker, settings: StoreSettings) -> StoreStatus:

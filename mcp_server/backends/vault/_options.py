@@ -107,7 +107,8 @@ def _discovered(address: str, environment: Mapping[str, str], home: Path) -> Log
     if login is None:
         raise ConfigError(
             "No login is configured for this vault store.",
-            next_step="Add `auth`, for example {method: token, file: ~/.vault-token}.",
+            next_step="Log in with `bao login` or `vault login`, then add to the store"
+            " `auth: {method: token, file: ~/.vault-token}`.",
         )
     return login
 

@@ -165,6 +165,12 @@ def test_a_server_that_is_found_gets_the_mount_that_servers_usually_have(rig: Ri
     assert found.settings.options == {"address": "http://127.0.0.1:8200", "mounts": {"secret": 2}}
 
 
+def test_a_login_that_is_found_is_proposed_with_its_server(rig: Rig) -> None:
+    (rig.home / "home" / ".vault-token").write_text(CANARY)
+    (found,) = discover({"VAULT_ADDR": "https://vault.test"})
+    assert found.settings.options["auth"] == {"method": "token", "file": "~/.vault-token"}
+
+
 def test_a_token_is_named_and_never_read(rig: Rig) -> None:
     token = rig.home / "home" / ".vault-token"
     token.write_text(CANARY)
