@@ -133,7 +133,6 @@ def _allowed(broker: Broker, plan: Plan, file: EnvFile) -> _Ready | None:
     profile = broker.profile_for(plan)
     if profile is None:
         return None
-    broker.allow(plan, Channel.PROFILE)
     broker.approve(plan, f"{Channel.PROFILE}:{profile.name}")
     if file.plain:
         _note("the plain lines of the file are not used: a profile has its own environment")

@@ -1,8 +1,8 @@
 """The engine behind every tool and every command: plan, decide, agree, do, account for it.
 
 Tools and the command line turn requests into calls here and show the receipts; they hold no
-rules. A change goes: ``write``/``delete``/``run`` plan it; where policy or a standing grant allows
-it unasked it is done at once, else the receipt carries the plan; ``review`` checks the plan
+rules. A change goes: ``write``/``delete``/``plan_run`` plan it; where policy or a standing grant
+allows it unasked it is done at once, else the receipt carries the plan; ``review`` checks the plan
 somebody wants to apply; the caller asks a person by its channel; ``apply`` or ``decline`` ends it.
 """
 
@@ -13,7 +13,6 @@ import pwd
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC
 from enum import StrEnum
 from typing import TypeVar
 
@@ -39,18 +38,12 @@ from mcp_server.core.ports import Session, Stores
 from mcp_server.core.receipts import ChangeReceipt, DescribeReceipt, ListReceipt
 from mcp_server.core.refs import Ref
 from mcp_server.core.requests import DeleteRequest, RunRequest, WriteRequest
-from mcp_server.core.show import described, listed, place_of
-from mcp_server.core.sinks import RuntimeFolder, in_child_environment
+from mcp_server.core.show import approved, carried_out, described, listed, place_of, waiting
+from mcp_server.core.sinks import RuntimeFolder
 
 __all__ = ["Broker", "Channel"]
 
 Result = TypeVar("Result")
-_APPLY_NEXT = (
-    "Show the plan to the user, then call secrets_apply with exactly this plan, change and affects;"
-    " where nobody can be asked, a person runs `secrets apply {plan}` in a terminal, or the"
-    " operator adds a standing grant."
-)
-_DONE_NEXT = "Describe it with secrets_read {ref}, or use it: secrets run --env NAME={ref} -- CMD."
 
 
 class Channel(StrEnum):
@@ -67,7 +60,7 @@ _STRONG_ENOUGH_FOR_CRITICAL = frozenset({Channel.TERMINAL.value})
 
 
 @dataclass(frozen=True, slots=True)
-class _Verdict:
+class _Ruling:
     """What policy says about an operation, and the channel that follows when it is allowed."""
 
     verdict: Verdict
@@ -107,7 +100,7 @@ class Broker:
     def read(self, text: str) -> DescribeReceipt:
         """Describe one secret; reads no value."""
         store, ref = self.planner.resolve(text)
-        self._permit(Verb.READ, ref)
+        self.planner.permit(ref, Verb.READ)
         return described(store.describe(ref, self._act()), ref, self._clock())
 
     def list_names(
@@ -115,7 +108,7 @@ class Broker:
     ) -> ListReceipt:
         """One page of names below a prefix."""
         store, prefix = self.planner.resolve_prefix(text)
-        self._permit(Verb.LIST, prefix)
+        self.planner.permit(prefix, Verb.LIST)
         page = store.list_names(
             prefix, self._act(), cursor=place_of(cursor), limit=limit, details=details
         )
@@ -150,7 +143,7 @@ class Broker:
 
     def waiting(self, plan: Plan) -> ChangeReceipt:
         """The receipt of a plan that nobody allowed yet."""
-        return self._receipt(plan, "planned", _APPLY_NEXT.format(plan=plan.id))
+        return waiting(plan)
 
     # --- agreeing -----------------------------------------------------------------------
 
@@ -218,13 +211,18 @@ class Broker:
             raise PlanStaleError
         if operation.verb is Verb.RUN:
             self.approve(plan, channel)
-            return self._receipt(plan, "approved", f"Run it: secrets run --plan {plan.id}", channel)
+            return approved(plan, channel)
         self.plans.claim(plan)
         self._record(Kind.DECIDED, plan, channel, durable=True)
         return self._done(plan, self._carry_out(plan, act, channel), channel)
 
     def approve(self, plan: Plan, channel: str) -> None:
-        """Note that a ``run`` plan was allowed, for the process that will carry it out."""
+        """Note that a ``run`` plan was allowed, for the process that will carry it out.
+
+        Raises:
+            PolicyDeniedError, ApprovalNeededError: As ``allow``.
+        """
+        self.allow(plan, channel)
         self._record(Kind.DECIDED, plan, channel, durable=True)
         self.plans.approve(plan)
 
@@ -246,7 +244,7 @@ class Broker:
         self.plans.claim(plan)
         with self._journaled(plan, "approved"):
             gathered = self._executor.gather(plan.operation, act)
-            return in_child_environment(gathered.values, start)
+            return exits.child_environment(gathered.values, start)
 
     def note_withheld(self) -> None:
         """The guard withheld something that was about to leave: journal that it happened."""
@@ -268,7 +266,7 @@ class Broker:
         self._record(Kind.PLANNED, plan, None, durable=False)
         return plan
 
-    def _decide(self, operation: Operation) -> _Verdict:
+    def _decide(self, operation: Operation) -> _Ruling:
         """What policy says, and the channel where it is allowed unasked.
 
         Raises:
@@ -279,10 +277,10 @@ class Broker:
         if verdict.decision is Decision.DENY:
             raise PolicyDeniedError(f"Policy denies this ({verdict.reason}).")
         if self.planner.asks_for_sources(operation):
-            return _Verdict(verdict, None)
+            return _Ruling(verdict, None)
         if verdict.decision is Decision.ALLOW:
-            return _Verdict(verdict, Channel.POLICY.value)
-        return _Verdict(verdict, None if verdict.critical else self._grant(acts))
+            return _Ruling(verdict, Channel.POLICY.value)
+        return _Ruling(verdict, None if verdict.critical else self._grant(acts))
 
     def _grant(self, acts: list[tuple[Verb, Ref]]) -> str | None:
         policy = self.config.policy
@@ -298,11 +296,6 @@ class Broker:
     def _may_describe(self, ref: Ref) -> bool:
         decision = self.config.policy.decide([(Verb.READ, ref.secret)]).decision
         return decision is not Decision.DENY
-
-    def _permit(self, verb: Verb, ref: Ref) -> None:
-        verdict = self.config.policy.decide([(verb, ref.secret)])
-        if verdict.decision is Decision.DENY:
-            raise PolicyDeniedError(f"Policy denies this ({verdict.reason}).")
 
     def _act(self, plan: str | None = None, channel: str | None = None) -> Act:
         return Act(self.session.id, plan, channel)
@@ -358,41 +351,10 @@ class Broker:
         )
         self.session.journal.record(event, durable=durable)
 
-    def _receipt(
-        self, plan: Plan, state: str, next_step: str, channel: str | None = None
-    ) -> ChangeReceipt:
-        operation = plan.operation
-        return ChangeReceipt(
-            state,
-            operation.target,
-            operation.change,
-            operation.affects,
-            next_step,
-            plan=plan.id,
-            expires=plan.expires.astimezone(UTC).isoformat(timespec="seconds"),
-            version=operation.version,
-            channel=channel,
-        )
-
     def _done(self, plan: Plan, done: Done, channel: str) -> ChangeReceipt:
         prints, weak = self._fingerprints(done)
-        written = done.written
-        when = (written and written.time) or self._clock()
-        next_step = (
-            f"The file is {done.path}; it goes when the session ends."
-            if done.path
-            else _DONE_NEXT.format(ref=plan.operation.target)
-        )
-        return replace(
-            self._receipt(plan, "done", next_step, channel),
-            expires=None,
-            version=written.version if written else None,
-            time=when.astimezone(UTC).isoformat(timespec="seconds"),
-            fingerprints=prints,
-            weak=weak,
-            public=dict(done.gathered.public),
-            path=str(done.path) if done.path else None,
-        )
+        receipt = carried_out(plan, done, channel, self._clock())
+        return replace(receipt, fingerprints=prints, weak=weak)
 
     def _fingerprints(self, done: Done) -> tuple[dict[str, str], tuple[str, ...]]:
         prints: dict[str, str] = {}

@@ -41,7 +41,10 @@ def into_file(
 def child_environment(
     values: Mapping[str, Sealed], start: Callable[[Mapping[str, bytes]], Result]
 ) -> Result:
-    """To the environment or a pipe of one child (called by ``core.sinks`` only)."""
+    """To the environment or a pipe of one child (called by ``core.broker`` only).
+
+    ``start`` must not keep them.
+    """
     return start({name: _open(value) for name, value in values.items()})
 
 

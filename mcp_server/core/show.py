@@ -1,18 +1,30 @@
-"""Turns what a store described into receipts: cleaned, capped, untrusted text marked."""
+"""Receipts: what a store described, and what became of a plan.
+
+Text of stores is cleaned, capped and marked as untrusted. Of a plan every word is ours or named.
+"""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from mcp_server.core.errors import BadReferenceError, InputError
+from mcp_server.core.executor import Done
 from mcp_server.core.model import Description, Entry, Listing, State
-from mcp_server.core.receipts import DescribeReceipt, ListedSecret, ListedVersion, ListReceipt
+from mcp_server.core.plans import Plan
+from mcp_server.core.receipts import (
+    ChangeReceipt,
+    DescribeReceipt,
+    ListedSecret,
+    ListedVersion,
+    ListReceipt,
+)
 from mcp_server.core.refs import Ref
 from mcp_server.core.text import clean, clean_labels
 
-__all__ = ["described", "listed", "place_of"]
+__all__ = ["approved", "carried_out", "described", "listed", "place_of", "waiting"]
 
 _MAX_SHOWN = 100
 _NEXT = {
@@ -21,6 +33,12 @@ _NEXT = {
     State.DELETED: "Restore it with secrets_delete mode=restore.",
     State.DESTROYED: "This version is gone; secrets_write makes a new one.",
 }
+_APPLY_NEXT = (
+    "Show the plan to the user, then call secrets_apply with exactly this plan, change and affects;"
+    " where nobody can be asked, a person runs `secrets apply {plan}` in a terminal, or the"
+    " operator adds a standing grant."
+)
+_DONE_NEXT = "Describe it with secrets_read {ref}, or use it: secrets run --env NAME={ref} -- CMD."
 
 
 def described(found: Description, asked: Ref, now: datetime) -> DescribeReceipt:
@@ -53,6 +71,49 @@ def listed(prefix: Ref, page: Listing, tells: Callable[[Ref], bool]) -> ListRece
         tuple(_entry(prefix, entry, tells) for entry in page.entries),
         None if page.cursor is None else _cursor(page.cursor),
         "Call again with the cursor for more." if page.cursor else "",
+    )
+
+
+def waiting(plan: Plan) -> ChangeReceipt:
+    """The receipt of a plan that nobody allowed yet."""
+    return _change(plan, "planned", _APPLY_NEXT.format(plan=plan.id), None)
+
+
+def approved(plan: Plan, channel: str) -> ChangeReceipt:
+    """The receipt of a ``run`` plan that was allowed and waits for who runs it."""
+    return _change(plan, "approved", f"Run it: secrets run --plan {plan.id}", channel)
+
+
+def carried_out(plan: Plan, done: Done, channel: str, now: datetime) -> ChangeReceipt:
+    """The receipt of a plan that was done, without fingerprints."""
+    written, path = done.written, done.path
+    next_step = (
+        f"The file is {path}; it goes when the session ends."
+        if path
+        else _DONE_NEXT.format(ref=plan.operation.target)
+    )
+    return replace(
+        _change(plan, "done", next_step, channel),
+        expires=None,
+        version=written.version if written else None,
+        time=_time(((written and written.time) or now).astimezone(UTC)),
+        public=dict(done.gathered.public),
+        path=str(path) if path else None,
+    )
+
+
+def _change(plan: Plan, state: str, next_step: str, channel: str | None) -> ChangeReceipt:
+    operation = plan.operation
+    return ChangeReceipt(
+        state,
+        operation.target,
+        operation.change,
+        operation.affects,
+        next_step,
+        plan=plan.id,
+        expires=_time(plan.expires.astimezone(UTC)),
+        version=operation.version,
+        channel=channel,
     )
 
 

@@ -1,4 +1,4 @@
-"""Where values may go besides stores: a runtime file, or one child's environment.
+"""Where values may go besides stores and children: runtime files.
 
 The runtime folder is private to one session (0700, files 0600), lies outside every repository and
 is removed at the end; folders of sessions that died are removed by the next one. A runtime file
@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from mcp_server.core import exits
 from mcp_server.core.durable import write_all
@@ -32,12 +32,10 @@ __all__ = [
     "RuntimeFolder",
     "check_keys",
     "holds_one",
-    "in_child_environment",
     "runtime_name",
 ]
 
 RUNTIME_SCHEME: Final = "runtime"
-Result = TypeVar("Result")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PID: Final = re.compile(r"[1-9][0-9]{0,8}")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@%+,-]*")
@@ -55,13 +53,6 @@ def runtime_name(text: str) -> str:
     if not _NAME.fullmatch(name):
         raise BadReferenceError("A runtime file is runtime://NAME with a plain file name.")
     return name
-
-
-def in_child_environment(
-    values: Mapping[str, Sealed], start: Callable[[Mapping[str, bytes]], Result]
-) -> Result:
-    """Start one child with the values in its environment; ``start`` must not keep them."""
-    return exits.child_environment(values, start)
 
 
 class RuntimeFolder:

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from mcp_server.core import places
 from mcp_server.core.errors import BadReferenceError, InputError, SourceError
+from mcp_server.core.exits import child_environment
 from mcp_server.core.generate import Recipe
 from mcp_server.core.requests import KeyRequest
 from mcp_server.core.sealed import seal
@@ -27,7 +28,6 @@ from mcp_server.core.sinks import (
     RuntimeFolder,
     _as_env,
     _as_json,
-    in_child_environment,
     runtime_name,
 )
 from tests.unit.core.rig import CANARY, Rig
@@ -38,6 +38,7 @@ Make = Callable[[str], Rig]
 DELIVER = """
 import sys
 from pathlib import Path
+from mcp_server.core.exits import child_environment
 from mcp_server.core.sealed import seal
 from mcp_server.core.sinks import RuntimeFolder
 folder = RuntimeFolder(Path(sys.argv[1]), "s-child")
@@ -364,5 +365,5 @@ def test_a_child_gets_the_value_and_nobody_else_does() -> None:
         show = [sys.executable, "-c", "import os; print(os.environ['A'])"]
         return subprocess.run(show, env=values, capture_output=True, check=True).stdout
 
-    assert in_child_environment({"A": seal(CANARY.encode())}, start) == CANARY.encode() + b"\n"
+    assert child_environment({"A": seal(CANARY.encode())}, start) == CANARY.encode() + b"\n"
     assert CANARY not in str(os.environ)
