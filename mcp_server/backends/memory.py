@@ -16,6 +16,7 @@ from typing import ClassVar
 from mcp_server.backends.base import Backend, RawSecret
 from mcp_server.core.errors import ConflictError, NotFoundError, SecretsError
 from mcp_server.core.model import (
+    TOLD_VERSIONS,
     Ability,
     Change,
     Description,
@@ -32,8 +33,6 @@ from mcp_server.core.ports import Session, StoreSettings
 from mcp_server.core.refs import Ref
 
 __all__ = ["MemoryBackend"]
-
-_SHOWN_VERSIONS = 20
 
 
 @dataclass(slots=True, repr=False)
@@ -156,7 +155,7 @@ def _place(entry: Entry) -> str:
 
 
 def _history(held: _Held) -> tuple[VersionInfo, ...]:
-    newest_first = sorted(held.versions.items(), reverse=True)[:_SHOWN_VERSIONS]
+    newest_first = sorted(held.versions.items(), reverse=True)[:TOLD_VERSIONS]
     return tuple(VersionInfo(str(n), v.state, v.created) for n, v in newest_first)
 
 

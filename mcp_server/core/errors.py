@@ -243,7 +243,7 @@ class LimitError(StoreError):
 
     code = "LIMIT_EXCEEDED"
     default_message = "A size limit was exceeded; nothing was changed."
-    default_next_step = "Split the secret, or raise the limit in the configuration."
+    default_next_step = "Split the secret into smaller ones."
 
 
 class ProtocolError(StoreError):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import traceback
+from types import TracebackType
 
 from mcp_server.core.errors import InternalError, SecretsError
 
-__all__ = ["contain", "report"]
+__all__ = ["contain", "passed", "report"]
 
 _log = logging.getLogger("secret_management")
 
@@ -19,10 +20,15 @@ _log = logging.getLogger("secret_management")
 def report(error: BaseException) -> InternalError:
     """Log where ``error`` happened, without what it says, and give the error to raise instead."""
     incident = InternalError()
-    frames = traceback.extract_tb(error.__traceback__, limit=-8)
-    places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
-    _log.error("incident %s: %s at %s", incident.incident, type(error).__name__, places)
+    where = passed(error.__traceback__)
+    _log.error("incident %s: %s at %s", incident.incident, type(error).__name__, where)
     return incident
+
+
+def passed(trace: TracebackType | None) -> str:
+    """The last eight places of a traceback, innermost first: functions and lines, no text."""
+    frames = traceback.extract_tb(trace, limit=-8)
+    return " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames))
 
 
 def contain(error: Exception) -> SecretsError:

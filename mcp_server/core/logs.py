@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 import threading
-import traceback
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -21,7 +20,7 @@ from types import TracebackType
 from typing import Final, TextIO
 
 from mcp_server.core import places
-from mcp_server.core.incidents import report
+from mcp_server.core.incidents import passed, report
 
 __all__ = ["configure"]
 
@@ -47,9 +46,7 @@ class _Formatter(logging.Formatter):
         | tuple[None, None, None],
     ) -> str:
         kind, _, trace = ei
-        places = traceback.extract_tb(trace, limit=-8)
-        where = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(places))
-        return f"{kind.__name__ if kind else 'error'} at {where}"
+        return f"{kind.__name__ if kind else 'error'} at {passed(trace)}"
 
 
 class _IncidentFile(RotatingFileHandler):

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from mcp_server.core.refs import Ref
 from mcp_server.core.sealed import Sealed
 
 __all__ = [
+    "TOLD_VERSIONS",
     "Ability",
     "Act",
     "Change",
@@ -27,6 +29,9 @@ __all__ = [
     "VersionInfo",
     "Written",
 ]
+
+TOLD_VERSIONS: Final = 20
+"""Versions that a description names at most."""
 
 
 class Ability(StrEnum):
@@ -87,7 +92,8 @@ class Act:
     Attributes:
         session: Id of this process's session, also sent to stores as ``X-Agent-Session``.
         plan: Id of the plan carried out, if any.
-        channel: How it was allowed: ``policy``, ``prompt``, ``form``, ``terminal``, ``grant:NAME``.
+        channel: How it was allowed: ``policy``, ``prompt``, ``form``, ``terminal``, ``grant:NAME``,
+            or ``approved`` before by one of them.
         writes: What a ``put`` is called: the plan knows whether it creates.
     """
 
@@ -126,7 +132,7 @@ class Description:
             For an absent secret in a store with CAS it stands for "still absent".
         version: Current version in the store's words.
         keys: Key names, or ``None`` when the store cannot name them without giving the values.
-        versions: Newest first, at most 20.
+        versions: Newest first, at most ``TOLD_VERSIONS``.
         labels: The store's custom metadata, untrusted.
     """
 

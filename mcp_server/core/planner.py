@@ -12,7 +12,16 @@ from typing import Final
 
 from mcp_server.core.config import Config
 from mcp_server.core.errors import InputError, NotFoundError
-from mcp_server.core.model import Ability, Act, Description, Metadata, RemovalMode, State, Verb
+from mcp_server.core.model import (
+    TOLD_VERSIONS,
+    Ability,
+    Act,
+    Description,
+    Metadata,
+    RemovalMode,
+    State,
+    Verb,
+)
 from mcp_server.core.plans import Operation, Seen, quoted
 from mcp_server.core.ports import Store, Stores
 from mcp_server.core.process import is_variable, steers
@@ -25,8 +34,6 @@ from mcp_server.core.steps import Sources, StepPlanner, named, need
 from mcp_server.core.text import clean
 
 __all__ = ["Planner"]
-
-_TOLD_VERSIONS: Final = 20  # a description names no more
 
 
 class Planner(Resolver):
@@ -218,7 +225,7 @@ def _names(texts: tuple[str, ...], what: str) -> tuple[str, ...]:
 
 def _known_versions(versions: tuple[str, ...], target: Description) -> tuple[str, ...]:
     known = {each.version for each in target.versions}
-    if known and len(target.versions) < _TOLD_VERSIONS and not known.issuperset(versions):
+    if known and len(target.versions) < TOLD_VERSIONS and not known.issuperset(versions):
         raise NotFoundError("The secret has no such version.")
     return versions
 

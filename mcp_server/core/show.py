@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from mcp_server.core.errors import BadReferenceError, InputError
 from mcp_server.core.executor import Done
-from mcp_server.core.model import Description, Entry, Listing, State
+from mcp_server.core.model import TOLD_VERSIONS, Description, Entry, Listing, State
 from mcp_server.core.plans import Plan
 from mcp_server.core.receipts import (
     ChangeReceipt,
@@ -55,7 +55,7 @@ def described(found: Description, asked: Ref, now: datetime) -> DescribeReceipt:
         age_days=None if found.updated is None else max(0, (now - found.updated).days),
         versions=tuple(
             ListedVersion(clean(each.version), each.state.value, _time(each.created))
-            for each in found.versions[:20]
+            for each in found.versions[:TOLD_VERSIONS]
         ),
         untrusted_owner=_maybe(found.metadata.owner),
         untrusted_schedule=_maybe(found.metadata.schedule),

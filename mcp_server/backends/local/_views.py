@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import Final
 
 from mcp_server.backends.local._contents import Contents, Record
-from mcp_server.core.model import Description, Entry, Listing, State, VersionInfo
+from mcp_server.core.model import TOLD_VERSIONS, Description, Entry, Listing, State, VersionInfo
 from mcp_server.core.refs import Ref
 
 __all__ = ["describe", "detailed", "page"]
 
-_SHOWN_VERSIONS: Final = 20
 _AFTER_SLASH: Final = chr(ord("/") + 1)
 
 
@@ -31,7 +30,7 @@ def describe(ref: Ref, record: Record, contents: Contents) -> Description:
         keys=tuple(sorted(keys)) if live else None,
         created=record.created,
         updated=current.created,
-        versions=tuple(history)[:_SHOWN_VERSIONS],
+        versions=tuple(history)[:TOLD_VERSIONS],
         metadata=record.metadata,
     )
 

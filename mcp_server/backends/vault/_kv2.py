@@ -18,6 +18,7 @@ from mcp_server.core.errors import (
     UnsupportedError,
 )
 from mcp_server.core.model import (
+    TOLD_VERSIONS,
     Change,
     Description,
     Listing,
@@ -33,7 +34,6 @@ from mcp_server.core.refs import Ref
 
 __all__ = ["Kv2Engine"]
 
-_SHOWN_VERSIONS = 20
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -141,7 +141,7 @@ class Kv2Engine:
             updated=current.created,
             versions=tuple(
                 VersionInfo(str(v.number), self._state(v), v.created)
-                for v in metadata.versions[:_SHOWN_VERSIONS]
+                for v in metadata.versions[:TOLD_VERSIONS]
             ),
             metadata=_custom.from_custom(metadata.custom),
             labels=_custom.labels(metadata.custom),
