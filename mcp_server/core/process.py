@@ -16,6 +16,7 @@ import re
 import resource
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 __all__ = [
@@ -95,11 +96,17 @@ def unsteered(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def minimal(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What the child of a standing profile gets: nothing by which its starter could direct it."""
-    user = pwd.getpwuid(os.getuid())
+    """What the child of a standing profile gets: nothing by which its starter could direct it.
+
+    In a container the user may have no entry in the password database, and so no home.
+    """
+    account: dict[str, str] = {}
+    with suppress(KeyError):
+        user = pwd.getpwuid(os.getuid())
+        account = {"HOME": user.pw_dir, "USER": user.pw_name}
     kept = {
         name: value
         for name, value in environment.items()
         if name in ASSISTANT_MARKS or _MINIMAL.fullmatch(name)
     }
-    return {**kept, "PATH": _PLAIN_PATH, "HOME": user.pw_dir, "USER": user.pw_name}
+    return {**kept, "PATH": _PLAIN_PATH, **account}
