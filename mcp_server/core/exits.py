@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from mcp_server.core import strength
 from mcp_server.core.errors import TooWeakError
+from mcp_server.core.guard import guessed
 from mcp_server.core.sealed import Sealed, _open
 
 __all__ = ["child_environment", "fingerprint", "into_file", "into_store", "same"]
@@ -69,9 +70,12 @@ def fingerprint(value: Sealed, key: bytes) -> str:
         key: A key of this run; never stored, so fingerprints of two runs tell nothing.
 
     Raises:
-        TooWeakError: The value is below the entropy floor.
+        TooWeakError: The value, or a part of it that has to be guessed, is below the entropy
+            floor: in ``postgres://app:1234@db.example/app`` only the four digits are unknown.
     """
     payload = _open(value)
     if not strength.above_floor(payload, generated_bits=value.generated_bits):
+        raise TooWeakError
+    if value.generated_bits is None and not all(map(strength.above_floor, guessed(payload))):
         raise TooWeakError
     return hmac.new(key, payload, hashlib.sha256).hexdigest()[:_FINGERPRINT_HEX]

@@ -46,6 +46,7 @@ A value over 256 bytes is sampled: see ``guard._needles``.
 """
 
 from mcp_server.core.guard._guard import Guard, Metrics, Reason, Verdict
+from mcp_server.core.guard._parts import guessed
 from mcp_server.core.guard._stderr import GuardedStream, guarded_text
 from mcp_server.core.guard._stream import StreamFilter
 
@@ -57,4 +58,5 @@ __all__ = [
     "StreamFilter",
     "Verdict",
     "guarded_text",
+    "guessed",
 ]

@@ -6,7 +6,7 @@ import json
 import re
 from urllib.parse import unquote_to_bytes
 
-__all__ = ["parts"]
+__all__ = ["guessed", "parts"]
 
 _MAX_DEPTH = 8
 _MAX_PARTS = 512
@@ -55,19 +55,43 @@ _NO_PASSWORDS = frozenset({b"", b"x-oauth-basic"})
 _URL_PIECE = re.compile(rb"[/?#&;=]")
 
 
-def parts(value: bytes, depth: int = 0) -> list[bytes]:
+def parts(value: bytes, depth: int = 0, *, split_urls: bool = True) -> list[bytes]:
     """The pieces of a value that are secret; the value itself when it has no known structure.
 
     An empty list says that nothing in the value is secret (a certificate, say).
     """
     if depth > _MAX_DEPTH:
         return [value]
-    for split in (_json, _url, _dotenv, _pem):
+    for split in (_json, _url, _dotenv, _pem) if split_urls else (_json, _dotenv, _pem):
         pieces = split(value)
         if pieces is not None:
-            nested = dict.fromkeys(inner for piece in pieces for inner in parts(piece, depth + 1))
+            nested = dict.fromkeys(
+                inner
+                for piece in pieces
+                for inner in parts(piece, depth + 1, split_urls=split_urls)
+            )
             return list(nested) if len(nested) <= _MAX_PARTS else [value]
     return [value]
+
+
+def guessed(value: bytes) -> list[bytes]:
+    """What has to be guessed by whoever knows everything else about a value.
+
+    Of a URL that is its password, or without one its longest piece; otherwise every part.
+    """
+    found: list[bytes] = []
+    for part in parts(value, split_urls=False):
+        pieces = _url(part)
+        if pieces is None:
+            found.append(part)
+        elif pieces:
+            found.append(pieces[0] if _has_login(part) else max(pieces, key=len))
+    return found
+
+
+def _has_login(url: bytes) -> bool:
+    match = _URL.match(url)
+    return match is not None and bool(match["user"])
 
 
 def _pem(value: bytes) -> list[bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import hmac
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_server.core import exits
+from mcp_server.core import broker, exits
 from mcp_server.core.errors import TooWeakError
+from mcp_server.core.generate import Recipe
 from mcp_server.core.requests import KeyRequest
 from mcp_server.core.sealed import seal
 from tests.unit.core.rig import Rig
@@ -46,6 +48,38 @@ def test_a_guessable_value_has_no_fingerprint(value: bytes) -> None:
         exits.fingerprint(seal(value), ONE)
     with pytest.raises(TooWeakError):
         exits.fingerprint(seal(value, generated_bits=63), ONE)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"postgres://app:7391@db.internal.example.com:5432/app",
+        b"redis://:hunter2@cache-7.internal.example.com/0",
+        b'{"username":"app","host":"db.internal.example.com","password":"7391"}',
+        b'{"client":"1c9f2a7be0d84f35","pin":7391}',
+        b"CLIENT=1c9f2a7be0d84f35\nPIN=7391\n",
+        b'{"url":"postgres://app:7391@db.internal.example.com/app"}',
+    ],
+)
+def test_a_guessable_part_in_a_long_text_that_is_known_has_no_fingerprint(value: bytes) -> None:
+    """Whoever knows the rest would try ten thousand whole values (promise P1b)."""
+    with pytest.raises(TooWeakError):
+        exits.fingerprint(seal(value), ONE)
+    strong = value.replace(b'"pin":7391', b'"pin":"7391"').replace(b"7391", STRONG)
+    assert exits.fingerprint(seal(strong.replace(b"hunter2", STRONG)), ONE)
+
+
+def test_fingerprints_of_what_may_be_a_guess_are_limited_in_each_run(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker, "_MAX_COMPARED", 3)
+    rig = make("")
+    rig.file("guesses.json", json.dumps({f"k{n}": f"{STRONG.decode()}{n}" for n in range(5)}))
+    receipt = rig.agree(rig.write("memory://x", from_file="guesses.json"))
+    assert len(receipt.fingerprints) == 3
+    assert receipt.weak == ()
+    made = rig.agree(rig.write("memory://y", KeyRequest("k", generate=Recipe.TOKEN)))
+    assert set(made.fingerprints) == {"k"}
 
 
 def test_fingerprints_agree_within_a_session_and_not_across(make: Make) -> None:
