@@ -40,6 +40,14 @@ _VERBS: Final = {
     "journal": "what was done here, by whom and by what right",
     "serve": "serve MCP on standard input and output",
 }
+_OTHER_WORDS: Final = {
+    "ls": "list",
+    "get": "read",
+    "show": "read",
+    "set": "write",
+    "rm": "delete",
+    "restore": "delete --mode restore",
+}
 _INTERRUPTED: Final = 130
 _BROKEN_PIPE: Final = 141
 
@@ -95,6 +103,11 @@ def _verb(name: str) -> Callable[[list[str]], int]:
     from mcp_server.cli.failures import UsageError  # noqa: PLC0415 - not for `secrets --help`
 
     if name not in _VERBS:
-        raise UsageError("There is no such verb.", next_step="See `secrets --help`.")
+        import difflib  # noqa: PLC0415 - for a slip only
+
+        close = difflib.get_close_matches(name, [*_VERBS, *_OTHER_WORDS], n=1)
+        meant = "".join(_OTHER_WORDS.get(word, word) for word in close)
+        hint = f"Did you mean `secrets {meant}`? " if meant else ""
+        raise UsageError("There is no such verb.", next_step=f"{hint}See `secrets --help`.")
     run: Callable[[list[str]], int] = importlib.import_module(f"mcp_server.cli.{name}").run
     return run

@@ -43,7 +43,7 @@ def agreed(broker: Broker, plan: Plan) -> None:
         typed = person.ask(text, "Go on? [y/N] ").lower()
     if typed not in ({word} if word else {"y", "yes"}):
         broker.decline(plan, Channel.TERMINAL)
-        raise DeclinedError(next_step="Nothing was done; plan again when you want it.")
+        raise DeclinedError(next_step="Plan again when you want it.")
 
 
 def applied(broker: Broker, receipt: ChangeReceipt) -> ChangeReceipt:

@@ -34,7 +34,7 @@ def _latest(records: deque[Record], console: Console) -> None:
             body = {"number": record.number, "time": record.time, **asdict(record.event)}
             console.data({name: value for name, value in body.items() if value is not None})
     elif records:
-        heading = ("TIME (UTC)", "WHAT", "VERB", "SECRET", "BY", "VERSION")
+        heading = ("TIME (UTC)", "WHAT", "VERB", "VERSION", "BY", "SECRET")
         console.lines(show.table([heading, *map(_row, records)], console.paint))
     else:
         console.lines(["The journal is empty."])
@@ -43,7 +43,7 @@ def _latest(records: deque[Record], console: Console) -> None:
 def _row(record: Record) -> tuple[str, ...]:
     event = record.event
     what = f"{event.kind.value} {event.code}" if event.code else event.kind.value
-    cells = (record.time[:19], what, event.verb, event.ref, event.channel, event.version)
+    cells = (record.time[:19], what, event.verb, event.version, event.channel, event.ref)
     return tuple(show.cut(cell or "") for cell in cells)
 
 

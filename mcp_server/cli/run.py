@@ -73,11 +73,23 @@ def _parse(arguments: list[str]) -> tuple[Namespace, tuple[str, ...]]:
     command = tuple(arguments[cut + 1 :])
     parser = Parser("run", "Give a command its secrets, and mask them in what it prints.", _HELP)
     parser.usage = "secrets run [options] -- COMMAND ..."
-    parser.add_argument("--env", action="append", default=[], metavar="NAME=REF")
-    parser.add_argument("--env-file", action="append", default=[], metavar="PATH")
+    parser.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="NAME=REF",
+        help="REF#KEY, or the key named NAME; repeatable",
+    )
+    parser.add_argument(
+        "--env-file", action="append", default=[], metavar="PATH", help="see below; repeatable"
+    )
     parser.add_argument("--pipe", metavar="REF", help="the value that it reads on standard input")
     parser.add_argument("--plan", metavar="PLAN", help="run an approved plan")
-    options = parser.parse_args(arguments[:cut])
+    options, rest = parser.parse_known_args(arguments[:cut])
+    if rest and not command:
+        raise UsageError("Write the command after --, for example: secrets run -- make test.")
+    if rest:
+        parser.error("")
     if options.plan is not None and (command or options.env or options.pipe):
         raise UsageError("--plan has its own command and references; only --env-file goes with it.")
     if options.plan is None and not command:

@@ -31,9 +31,11 @@ def _options(arguments: list[str]) -> Namespace:
     parser.add_argument("target", help="scheme://path, scheme://path#key or @name")
     parser.add_argument("keys", nargs="*", metavar="KEY=SOURCE", help="see sources below")
     parser.add_argument("--from-file", metavar="PATH", help="every key of a file")
-    parser.add_argument("--format", choices=list(FileFormat), default=FileFormat.AUTO)
+    parser.add_argument(
+        "--format", choices=list(FileFormat), default=FileFormat.AUTO, help="of that file"
+    )
     parser.add_argument("--copy-from", metavar="REF", help="every key of another secret")
-    parser.add_argument("--remove", metavar="KEY", action="append", default=[])
+    parser.add_argument("--remove", metavar="KEY", action="append", default=[], help="drop one key")
     parser.add_argument("--replace", action="store_true", help="drop every key not named here")
     parser.add_argument("--owner", help="who is responsible for it")
     parser.add_argument("--schedule", help="when it is rotated")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from mcp_server.core.errors import BadReferenceError, InputError
 from mcp_server.core.executor import Done
-from mcp_server.core.model import TOLD_VERSIONS, Description, Entry, Listing, State
+from mcp_server.core.model import TOLD_VERSIONS, Description, Entry, Listing, State, Verb
 from mcp_server.core.plans import Plan
 from mcp_server.core.receipts import (
     ChangeReceipt,
@@ -29,7 +29,7 @@ __all__ = ["approved", "carried_out", "described", "listed", "place_of", "waitin
 _MAX_SHOWN = 100
 _NEXT = {
     State.ABSENT: "There is nothing here yet; secrets_write creates it.",
-    State.LIVE: "Change it with secrets_write, or use it: secrets run --env NAME={ref} -- CMD.",
+    State.LIVE: "Change it with secrets_write, or use it: secrets run --env NAME={ref}#KEY -- CMD.",
     State.DELETED: "Restore it with secrets_delete mode=restore.",
     State.DESTROYED: "This version is gone; secrets_write makes a new one.",
 }
@@ -38,7 +38,14 @@ _APPLY_NEXT = (
     " where nobody can be asked, a person runs `secrets apply {plan}` in a terminal, or the"
     " operator adds a standing grant."
 )
-_DONE_NEXT = "Describe it with secrets_read {ref}, or use it: secrets run --env NAME={ref} -- CMD."
+_DONE_NEXT = (
+    "Describe it with secrets_read {ref}, or use it: secrets run --env NAME={ref}#KEY -- CMD."
+)
+_REMOVED_NEXT = {
+    Verb.DELETE: "Undo it with secrets_delete mode=restore.",
+    Verb.DESTROY: "See what is left with secrets_read {ref}.",
+    Verb.ERASE: "It is gone; secrets_write makes a new one.",
+}
 
 
 def described(found: Description, asked: Ref, now: datetime) -> DescribeReceipt:
@@ -90,7 +97,7 @@ def carried_out(plan: Plan, done: Done, channel: str, now: datetime) -> ChangeRe
     next_step = (
         f"The file is {path}; it goes when the session ends."
         if path
-        else _DONE_NEXT.format(ref=plan.operation.target)
+        else _REMOVED_NEXT.get(plan.operation.verb, _DONE_NEXT).format(ref=plan.operation.target)
     )
     return replace(
         _change(plan, "done", next_step, channel),

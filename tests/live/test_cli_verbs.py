@@ -149,6 +149,25 @@ def test_what_was_typed_by_mistake_is_refused_and_not_repeated(
     assert not any(CANARY.encode() in content for content in kept)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("raed",), b"Did you mean `secrets read`? "),
+        (("get",), b"Did you mean `secrets read`? "),
+        (("restore",), b"Did you mean `secrets delete --mode restore`? "),
+        ((CANARY,), b"Next: See `secrets --help`."),
+        (("delete", "local://app/db", "--mode", "remove"), b"delete, restore, destroy, erase"),
+        (("list", "--limit", "0"), b"a whole number from 1 to "),
+        (("run", "true"), b"Write the command after --"),
+        (("run", "--wrong", "--", "true"), b"arguments that this verb does not know"),
+    ],
+)
+def test_a_slip_is_told_how_to_go_on(home: Home, arguments: tuple[str, ...], hint: bytes) -> None:
+    done = home.secrets(*arguments)
+    assert done.code == 2
+    assert hint in done.stderr
+
+
 def test_exit_codes_tell_usage_failure_and_approval_apart(home: Home) -> None:
     assert home.secrets("nonsense").code == 2
     assert home.secrets("read", "no reference").code == 2

@@ -271,6 +271,7 @@ def test_a_login_that_may_not_look_itself_up_is_an_error_with_a_next_step(
     with pytest.raises(SecretsError) as caught:
         opened(bao.address, token, tmp_path).identity()
     assert caught.value.code == "PERMISSION_DENIED"
+    assert "auth/token/lookup-self" in caught.value.next_step
     stranger = opened(bao.address, "s.nobodyknowsthistoken12345", tmp_path)
     for call in (stranger.identity, lambda: stranger.describe(Ref.parse("vault://secret/x"), ACT)):
         with pytest.raises(AuthenticationError):

@@ -132,7 +132,13 @@ class VaultBackend(Backend):
         self._client.close()
 
     def _identity(self) -> Identity:
-        info = self._client.token_info()
+        try:
+            info = self._client.token_info()
+        except PermissionDeniedError:
+            needed = (
+                "The login needs read on auth/token/lookup-self; the policy `default` gives it."
+            )
+            raise PermissionDeniedError(next_step=needed) from None
         warnings = [*_warnings(info), *self._unconfigured()]
         missing: tuple[str, ...] = ()
         try:
@@ -203,7 +209,7 @@ class VaultBackend(Backend):
 
 def _warnings(info: TokenInfo) -> tuple[str, ...]:
     if "root" in info.policies:
-        return ("This is a root token; use one with the policy that the documentation prints.",)
+        return ("This is a root token; use one that may do only what it needs.",)
     if info.expires is None:
         return ("This token never expires.",)
     return ()

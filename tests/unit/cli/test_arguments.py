@@ -31,12 +31,12 @@ def _parser() -> Parser:
         (["a", CANARY], "There are arguments that this verb does not know."),
         (["a", f"--{CANARY}"], "There are arguments that this verb does not know."),
         (["a", f"--mod={CANARY}"], "There are arguments that this verb does not know."),
-        (["a", "--mode", CANARY], "--mode: that is not one of its choices."),
+        (["a", "--mode", CANARY], "--mode: it takes one, two."),
         (["a", "--mode"], "--mode: expected one argument."),
         (["a", "--json=x" + CANARY], "--json: that is not one of its choices."),
-        (["a", "-n", CANARY], "-n: that is not one of its choices."),
-        (["a", "-n", "0"], "-n: that is not one of its choices."),
-        (["a", "-n", "٣"], "-n: that is not one of its choices."),
+        (["a", "-n", CANARY], "-n: it takes a whole number from 1 to 100000."),
+        (["a", "-n", "0"], "-n: it takes a whole number from 1 to 100000."),
+        (["a", "-n", "٣"], "-n: it takes a whole number from 1 to 100000."),
     ],
 )
 def test_a_mistake_is_named_in_our_own_words(arguments: list[str], message: str) -> None:

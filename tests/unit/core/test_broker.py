@@ -51,7 +51,7 @@ def test_looking_reads_no_value_and_is_journaled(rig: Rig) -> None:
 def test_a_key_that_is_not_there_is_said(rig: Rig) -> None:
     rig.put("app/db", a=CANARY)
     assert "no such key" in rig.broker.read("memory://app/db#b").next_step
-    assert "--env NAME=memory://app/db" in rig.broker.read("memory://app/db#a").next_step
+    assert "--env NAME=memory://app/db#KEY " in rig.broker.read("memory://app/db#a").next_step
 
 
 def test_pages_follow_each_other_by_an_opaque_word(rig: Rig) -> None:
