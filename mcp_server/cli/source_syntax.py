@@ -23,6 +23,7 @@ sources:
 With a TARGET that ends in #key, KEY= may be left out.
 """
 _SOURCE: Final = re.compile(r"(generate|copy|file|env|version):(.*)", re.DOTALL)
+_LENGTH: Final = re.compile(r"[0-9]{1,5}")
 _NO_VALUES: Final = (
     "A value is never typed here, and what was typed is not used. If it was a real secret, it is"
     " in your shell's history now: rotate it."
@@ -79,6 +80,6 @@ def _generated(key: str, rest: str) -> KeyRequest:
     known = {recipe.value: recipe for recipe in Recipe}
     if name not in known:
         raise UsageError("There is no such recipe.", next_step=f"One of: {', '.join(known)}.")
-    if length and not (length.isascii() and length.isdigit() and len(length) < 6):  # noqa: PLR2004
+    if length and not _LENGTH.fullmatch(length):
         raise UsageError("The length after the recipe is a whole number.")
     return KeyRequest(key, generate=known[name], length=int(length) if length else None)

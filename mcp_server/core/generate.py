@@ -139,7 +139,7 @@ def _uuid(_: int) -> Generated:
 
 def _ssh_ed25519(_: int) -> Generated:
     from cryptography.hazmat.primitives import serialization as s  # noqa: PLC0415 - on first use
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (  # noqa: PLC0415 - same
         Ed25519PrivateKey,
     )
 

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 
@@ -26,12 +27,12 @@ _SHOWN = 10
 _USUAL_MOUNTS = {"secret": 2}  # what a server is set up with; nothing is contacted to find out
 
 
+@dataclass(frozen=True, slots=True)
 class Found:
-    """A store seen in the environment that could be configured: name, backend, options."""
+    """A store that could be configured, and by what it was seen."""
 
-    def __init__(self, name: str, backend: str, options: Mapping[str, object], seen: str) -> None:
-        self.settings = StoreSettings(name, backend, dict(options))
-        self.seen = seen
+    settings: StoreSettings
+    seen: str
 
 
 def status(broker: Broker, environment: Mapping[str, str] = os.environ) -> StatusReceipt:
@@ -62,7 +63,8 @@ def discover(environment: Mapping[str, str]) -> list[Found]:
         address = environment.get(variable, "")
         if _ADDRESS.match(address):
             options = {"address": clean(address, 200), "mounts": _USUAL_MOUNTS, **_login()}
-            found.append(Found("vault", "vault", options, f"{variable} is set{_token()}"))
+            settings = StoreSettings("vault", "vault", options)
+            found.append(Found(settings, f"{variable} is set{_token()}"))
             break
     return found
 

@@ -18,9 +18,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from mcp_server.core.errors import SecretsError
 from mcp_server.core.guard import Guard
-from mcp_server.core.incidents import report
+from mcp_server.core.incidents import contain
 
 __all__ = ["Hints", "Reference", "Text", "in_thread", "refusing", "register"]
 
@@ -122,10 +121,8 @@ def refusing(call: Callable[[], Result]) -> Result:
     """Call, and raise what the model may read: code, sentence, next step; else an incident."""
     try:
         return call()
-    except SecretsError as error:
-        raise ToolError(str(error)) from None
     except Exception as error:  # noqa: BLE001 - the boundary to the client
-        raise ToolError(str(report(error))) from None
+        raise ToolError(str(contain(error))) from None
 
 
 def _text(arguments: dict[str, object]) -> bytes:
