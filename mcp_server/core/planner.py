@@ -101,14 +101,17 @@ class Planner(Resolver):
             raise InputError("The command to run was not found.")
         executable = os.path.join(request.folder, executable)  # noqa: PTH118 - keeps links and dots
         sources = self._steps.of_bindings(request.bindings, act)
-        program = Seen(f"program:{executable}", file_stamp(Path(executable)))
+        # A script that is named is as much of the command as what reads it.
+        named = (os.path.join(request.folder, each) for each in request.command[1:])  # noqa: PTH118
+        files = [executable, *filter(_is_file, named)]
+        programs = [Seen(f"program:{file}", file_stamp(Path(file))) for file in files]
         return Operation(
             Verb.RUN,
             "child process",
             sources.steps,
             command=(executable, *request.command[1:]),
             folder=request.folder,
-            seen=(*sources.seen, program),
+            seen=(*sources.seen, *dict.fromkeys(programs)),
             notes=("the command sees these values",),
         )
 
@@ -196,6 +199,13 @@ def _check_binding(name: str) -> None:
         raise InputError("A variable name has letters, digits and underscores.")
     if steers(name):
         raise InputError("That variable decides what a program loads; no secret is bound to it.")
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # no argument need be a path
+        return False
 
 
 def _declares(request: WriteRequest) -> bool:

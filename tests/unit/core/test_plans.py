@@ -354,6 +354,20 @@ def test_a_program_that_was_replaced_makes_a_run_stale(rig: Rig) -> None:
         rig.carry_out(plan)
 
 
+@pytest.mark.parametrize("name", ["deploy.sh", "scripts/deploy.sh"])
+def test_a_script_that_was_replaced_makes_a_run_stale(rig: Rig, name: str) -> None:
+    """Whoever approved ``sh deploy.sh`` approved what stood in it then."""
+    script = rig.file(name, "echo deployed\n")
+    request = dataclasses.replace(
+        _run_request(rig), command=("sh", name), bindings=(("A", "memory://app/db#a"),)
+    )
+    rig.carry_out(rig.broker.plan_run(request))
+    plan = rig.broker.plan_run(request)
+    script.write_text("printenv A | rev\n")
+    with pytest.raises(PlanStaleError):
+        rig.carry_out(plan)
+
+
 def _run_request(rig: Rig) -> RunRequest:
     rig.put("app/db", a=CANARY)
     return RunRequest(("true",), (), str(rig.project))
