@@ -168,6 +168,13 @@ def _reference(ref: Ref) -> str | None:
 
 
 def _next_step(found: Description, asked: Ref) -> str:
+    if asked.version is not None and asked.version != found.version:
+        known = any(each.version == asked.version for each in found.versions)
+        return (
+            "This describes the current version; the one asked for is among `versions`."
+            if known
+            else "There is no such version; this describes the current one."
+        )
     missing = found.keys is not None and asked.pointer and asked.pointer[0] not in found.keys
     if found.state is State.LIVE and missing:
         return "The secret has no such key; secrets_write adds it."

@@ -202,3 +202,18 @@ async def test_the_journal_calls_a_creation_a_creation(
         ("intent", "create"),
         ("done", "create"),
     ]
+
+
+async def test_asking_for_another_version_says_which_one_is_described(
+    connect: Connect, era: str
+) -> None:
+    target = "memory://dev/versioned"
+    async with connect(era, Person()) as client:
+        await call(client, "secrets_write", target=target, keys=[PASSWORD])
+        again = await call(client, "secrets_write", target=target, keys=[PASSWORD])
+        await call(client, "secrets_apply", **agreed(again))
+        older = await call(client, "secrets_read", ref=f"{target}?version=1")
+        absent = await call(client, "secrets_read", ref=f"{target}?version=99")
+    assert older["version"] == absent["version"] == "2"
+    assert "is among `versions`" in older["next_step"]
+    assert "no such version" in absent["next_step"]
