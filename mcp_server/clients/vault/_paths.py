@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -21,11 +21,10 @@ class Location:
     """A secret or folder inside a KV mount; ``path`` is empty for the mount itself."""
 
     mount: str
-    kv_version: int
     path: str
 
 
-def locate(mounts: Mapping[str, int], path: str) -> Location:
+def locate(mounts: Iterable[str], path: str) -> Location:
     """Find the configured mount that a path lies in; the longest one wins.
 
     Raises:
@@ -33,7 +32,7 @@ def locate(mounts: Mapping[str, int], path: str) -> Location:
     """
     for mount in sorted(mounts, key=len, reverse=True):
         if path == mount or path.startswith(f"{mount}/"):
-            return Location(mount, mounts[mount], path[len(mount) + 1 :])
+            return Location(mount, path[len(mount) + 1 :])
     raise ConfigError(
         "No configured mount covers this path.",
         next_step="Add it and its KV version to the store, for example `mounts: {team: 2}`.",
