@@ -39,11 +39,13 @@ class EnvFile:
         bindings: References by variable.
         plain: Settings by variable.
         notes: Sentences about lines, by number; no text of the file.
+        paths: Where it lies.
     """
 
     bindings: Mapping[str, str] = field(default_factory=dict)
     plain: Mapping[str, str] = field(default_factory=dict, repr=False)
     notes: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
 
 
 def read(path: str, rules: SourceRules, schemes: Collection[str]) -> EnvFile:
@@ -58,7 +60,8 @@ def read(path: str, rules: SourceRules, schemes: Collection[str]) -> EnvFile:
         SourceError: Not an allowed file.
         InputError: A line names what cannot be a variable, or one that steers programs.
     """
-    lines, skipped = env_lines(rules.check(path))
+    real = rules.check(path)
+    lines, skipped = env_lines(real)
     prefixes = tuple(f"{scheme}://" for scheme in schemes)
     bindings: dict[str, str] = {}
     plain: dict[str, str] = {}
@@ -72,7 +75,8 @@ def read(path: str, rules: SourceRules, schemes: Collection[str]) -> EnvFile:
         if _looks_secret(line):
             seal(line.text.encode())  # for the guard, which masks it from here on
             notes.append(f"line {line.number} looks like a secret in plain text; store it instead")
-    return EnvFile(bindings, {n: t for n, t in plain.items() if n not in bindings}, tuple(notes))
+    kept = {name: text for name, text in plain.items() if name not in bindings}
+    return EnvFile(bindings, kept, tuple(notes), (str(real),))
 
 
 def _check(line: EnvLine) -> None:

@@ -61,7 +61,9 @@ def run(arguments: list[str]) -> int:
         if options.plan is not None:
             return _start(engine, _from_plan(broker, options.plan, file))
         plan = broker.plan_run(_request(options, command, file))
-        ready = _allowed(broker, plan, file)
+        short = {_binding(text)[0] for text in options.env if "=@" in text}
+        short |= {STDIN} if (options.pipe or "").startswith("@") else set()
+        ready = _allowed(broker, plan, file, short)
         if ready is not None:
             return _start(engine, ready)
         console.receipt(broker.waiting(plan), show.change)
@@ -108,6 +110,7 @@ def _read_files(paths: list[str], engine: Engine) -> EnvFile:
             {**bindings, **found.bindings},
             {**plain, **found.plain},
             (*merged.notes, *notes),
+            (*merged.paths, *found.paths),
         )
     _note(*merged.notes)
     return merged
@@ -120,7 +123,9 @@ def _request(options: Namespace, command: tuple[str, ...], file: EnvFile) -> Run
             raise UsageError("--pipe takes a reference that ends in #key.")
         typed[STDIN] = options.pipe
     bindings = {**file.bindings, **typed}
-    return RunRequest(command, tuple(bindings.items()), str(Path.cwd()))
+    return RunRequest(
+        command, tuple(bindings.items()), str(Path.cwd()), file.paths, tuple(sorted(file.plain))
+    )
 
 
 def _binding(text: str) -> tuple[str, str]:
@@ -133,12 +138,15 @@ def _binding(text: str) -> tuple[str, str]:
     return name, ref
 
 
-def _allowed(broker: Broker, plan: Plan, file: EnvFile) -> _Ready | None:
-    """With a person: their word, asked only where they may not know what they started."""
+def _allowed(broker: Broker, plan: Plan, file: EnvFile, short: set[str]) -> _Ready | None:
+    """With a person: their word, asked only where they may not know what they started.
+
+    That is where the repository says what is bound: in its env file, or for ``short`` names.
+    """
     if broker.plans.is_approved(plan):
-        return _Ready(plan, {**_inherited(), **file.plain})
+        return _Ready(plan, {**_inherited(plan), **file.plain})
     if person.present():
-        if broker.is_critical(plan) or broker.asks_for_use(plan, set(file.bindings)):
+        if broker.is_critical(plan) or broker.asks_for_use(plan, set(file.bindings) | short):
             consent.agreed(broker, plan)
         broker.approve(plan, Channel.TERMINAL)
         return _Ready(plan, {**process.inherited(), **file.plain})
@@ -160,11 +168,20 @@ def _from_plan(broker: Broker, plan_id: str, file: EnvFile) -> _Ready:
     if not broker.plans.is_approved(plan) and person.present():
         consent.agreed(broker, plan)
         broker.approve(plan, Channel.TERMINAL)
-    return _Ready(plan, {**_inherited(), **file.plain})
+    if not person.present() and not _planned_with(plan, file):
+        raise UsageError("The file was not part of the plan; plan again with it.")
+    return _Ready(plan, {**_inherited(plan), **file.plain})
 
 
-def _inherited() -> dict[str, str]:
-    return process.inherited() if person.present() else process.unsteered()
+def _planned_with(plan: Plan, file: EnvFile) -> bool:
+    """Whether the plain lines of the file are those that the plan has seen."""
+    return {f"file:{path}" for path in file.paths} <= {seen.what for seen in plan.operation.seen}
+
+
+def _inherited(plan: Plan) -> dict[str, str]:
+    if person.present():
+        return process.inherited()
+    return process.unsteered(plan.operation.command[0])
 
 
 def _start(engine: Engine, ready: _Ready) -> int:

@@ -105,14 +105,15 @@ class Planner(Resolver):
         named = (os.path.join(request.folder, each) for each in request.command[1:])  # noqa: PTH118
         files = [executable, *filter(_is_file, named)]
         programs = [Seen(f"program:{file}", file_stamp(Path(file))) for file in files]
+        settings = [Seen(f"file:{file}", file_stamp(Path(file))) for file in request.files]
         return Operation(
             Verb.RUN,
             "child process",
             sources.steps,
             command=(executable, *request.command[1:]),
             folder=request.folder,
-            seen=(*sources.seen, *dict.fromkeys(programs)),
-            notes=("the command sees these values",),
+            seen=(*sources.seen, *dict.fromkeys([*programs, *settings])),
+            notes=("the command sees these values", *_settings_note(request)),
         )
 
     def acts(self, operation: Operation) -> list[tuple[Verb, Ref]]:
@@ -252,6 +253,14 @@ def _notes(target: Description) -> tuple[str, ...]:
     if target.revision is None:
         notes.append("no compare-and-set here: written, then read back and verified")
     return tuple(notes)
+
+
+def _settings_note(request: RunRequest) -> tuple[str, ...]:
+    if not request.settings:
+        return ()
+    names = ", ".join(named(name, "variable") for name in request.settings)
+    files = ", ".join(quoted(file) for file in request.files)
+    return (f"it gets the settings {names} from {files}",)
 
 
 def _skip_note(skipped: tuple[str, ...]) -> tuple[str, ...]:

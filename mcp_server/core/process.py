@@ -51,7 +51,13 @@ _STEERING: Final = re.compile(
     r"|GIT_(?:SSH|SSH_COMMAND|ASKPASS|EXEC_PATH|EDITOR|PAGER|EXTERNAL_DIFF|PROXY_COMMAND)"
     r"|GIT_TEMPLATE_DIR|(?:SSH|SUDO)_ASKPASS|EDITOR|VISUAL|PAGER|BROWSER|LESSOPEN|LESSCLOSE"
 )
-_KEPT_UNSTEERED: Final = frozenset({"PATH", "HOME", "SHELL"})
+# Where a program connects and whom it believes; an env file may say so, a mere starter may not.
+_DIRECTING: Final = re.compile(
+    r"(?i:(?:HTTPS?|ALL|FTP|NO)_PROXY)|PG[A-Z_]+|MYSQL_.*|REDISCLI_.*|CURL_.*|REQUESTS_CA_BUNDLE"
+    r"|SSL_.*|SSLKEYLOGFILE|KUBECONFIG|DOCKER_.*|XDG_(?:CONFIG|DATA)_.*|TF_.*|ANSIBLE_.*|GIT_.*"
+    r"|(?:VAULT|BAO)_.*|AWS_(?:CONFIG_FILE|CA_BUNDLE|SHARED_CREDENTIALS_FILE|ENDPOINT_URL.*)"
+    r"|MAKEFLAGS|GOFLAGS|GOPROXY|CARGO_.*|RUSTC.*|CC|CXX|LD|PHPRC|LUA_.*|BUNDLE_.*|GEM_.*|TMPDIR"
+)
 _MINIMAL: Final = re.compile(r"LANG|LC_[A-Z]+|TZ|TERM")
 _PLAIN_PATH: Final = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -86,13 +92,20 @@ def inherited(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     }
 
 
-def unsteered(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """What a child gets that a person allowed but somebody else starts."""
-    return {
+def unsteered(executable: str, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """What a child gets that a person allowed but somebody else starts.
+
+    Args:
+        executable: Absolute; its folder is on the child's path, where interpreters of installed
+            scripts lie beside them (``#!/usr/bin/env node``).
+        environment: Of whoever starts it.
+    """
+    kept = {
         name: value
         for name, value in inherited(environment).items()
-        if name in _KEPT_UNSTEERED or not steers(name)
+        if not (steers(name) or _DIRECTING.fullmatch(name))
     }
+    return {**kept, "PATH": f"{os.path.dirname(executable)}:{_PLAIN_PATH}", **_account()}  # noqa: PTH120 - keeps dots
 
 
 def minimal(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -100,13 +113,16 @@ def minimal(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
     In a container the user may have no entry in the password database, and so no home.
     """
-    account: dict[str, str] = {}
-    with suppress(KeyError):
-        user = pwd.getpwuid(os.getuid())
-        account = {"HOME": user.pw_dir, "USER": user.pw_name}
     kept = {
         name: value
         for name, value in environment.items()
         if name in ASSISTANT_MARKS or _MINIMAL.fullmatch(name)
     }
-    return {**kept, "PATH": _PLAIN_PATH, **account}
+    return {**kept, "PATH": _PLAIN_PATH, **_account()}
+
+
+def _account() -> dict[str, str]:
+    with suppress(KeyError):
+        user = pwd.getpwuid(os.getuid())
+        return {"HOME": user.pw_dir, "USER": user.pw_name}
+    return {}

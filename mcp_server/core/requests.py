@@ -81,8 +81,12 @@ class RunRequest:
         command: Executable and arguments.
         bindings: Pairs of variable name and reference; the name ``STDIN`` is the pipe.
         folder: Where it runs, absolute.
+        files: Env files with plain settings for it, real paths.
+        settings: Names of those settings.
     """
 
     command: tuple[str, ...]
     bindings: tuple[tuple[str, str], ...]
     folder: str
+    files: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()

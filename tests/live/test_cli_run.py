@@ -168,6 +168,52 @@ def test_without_a_person_it_is_planned_approved_by_one_and_run_once(home: Home)
     assert again.stderr.startswith(b"PLAN_USED: ")
 
 
+def _approved(home: Home, *arguments: str) -> str:
+    plan = str(home.secrets("run", *arguments).receipt["plan"])
+    with home.seat("apply", plan) as seat:
+        seat.expect(r"\[y/N\] ")
+        seat.type("y\n")
+        assert seat.end() == 0
+    return plan
+
+
+def test_whoever_starts_an_approved_command_does_not_direct_it(home: Home) -> None:
+    """Else a plan that a person approved is started with another interpreter or server."""
+    home.configure("")
+    tool = home.project / "tool"
+    tool.write_text("#!/usr/bin/env sh\necho honest; env\n")
+    tool.chmod(0o755)
+    evil = home.root / "evil"
+    evil.mkdir()
+    (evil / "sh").write_text("#!/bin/sh\necho stolen\n")
+    (evil / "sh").chmod(0o755)
+    more = {"PATH": f"{evil}:{os.environ['PATH']}", "HOME": str(evil), "PGHOST": "evil.example"}
+    control = subprocess.run([tool], env=more, capture_output=True, check=False)
+    assert control.stdout == b"stolen\n", "else this shows nothing"
+    plan = _approved(home, "--env", "PW=local://app/db#password", "--", "./tool")
+    done = home.secrets("run", "--plan", plan, more=more)
+    assert done.stdout.startswith(b"honest\n"), done.stderr
+    assert b"evil" not in done.stdout
+
+
+def test_an_env_file_is_part_of_the_plan_that_a_person_approves(home: Home) -> None:
+    home.configure("")
+    (home.project / ".env").write_text("PW=local://app/db#password\nPGHOST=db.example\n")
+    (home.project / "other.env").write_text("PGHOST=evil.example\n")
+    file = ("--env-file", ".env")
+    planned = home.secrets("run", *file, "--", "env").receipt
+    assert f"it gets the settings PGHOST from {home.project}/.env" in planned["affects"]
+    plan = _approved(home, *file, "--", "env")
+    other = home.secrets("run", "--plan", plan, "--env-file", "other.env")
+    assert (other.code, other.stdout) == (2, b"")
+    assert b"PGHOST=db.example\n" in home.secrets("run", "--plan", plan, *file).stdout
+    plan = _approved(home, *file, "--", "env")
+    (home.project / ".env").write_text("PW=local://app/db#password\nPGHOST=evil.example\n")
+    changed = home.secrets("run", "--plan", plan, *file)
+    assert changed.stderr.startswith(b"PLAN_STALE: ")
+    assert changed.stdout == b""
+
+
 def test_a_mark_written_without_the_key_approves_nothing(home: Home) -> None:
     home.configure("")
     plan = home.secrets("run", "--", "true").receipt["plan"]

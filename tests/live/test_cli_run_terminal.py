@@ -199,6 +199,17 @@ def test_a_person_is_asked_about_what_a_file_names_where_policy_asks(home: Home)
     assert b"[y/N]" not in seat.seen
 
 
+def test_a_person_is_asked_about_what_a_short_name_of_the_repository_means(home: Home) -> None:
+    _keep_in_production(home)
+    (home.project / ".secrets.yaml").write_text('names: {db: "local://prod/db#password"}\n')
+    for option in (("--env", "PW=@db"), ("--env", "PW=local://app/db#password", "--env", "B=@db")):
+        with home.seat("run", *option, "--", "/bin/echo", "ran") as seat:
+            assert "copy of local://prod/db#password" in seat.expect(r"\[y/N\] ")
+            seat.type("n\n")
+            assert seat.end() == 1
+        assert b"\nran" not in seat.seen
+
+
 def test_a_critical_use_takes_the_commands_name(home: Home) -> None:
     home.configure('policy: {critical: ["local://app/*"]}\n')
     with home.seat("run", *BOUND, "--", "/bin/echo", "ran") as seat:

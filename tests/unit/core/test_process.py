@@ -53,7 +53,10 @@ def test_a_persons_child_inherits_everything_but_logins() -> None:
 
 
 def test_a_child_that_somebody_else_starts_is_not_steered_either() -> None:
-    assert set(ENVIRONMENT) - set(unsteered(ENVIRONMENT)) == LOGINS | STEERING
+    given = unsteered("/opt/tool/bin/tool", ENVIRONMENT)
+    assert set(ENVIRONMENT) - set(given) == LOGINS | STEERING | {"PGHOST", "VAULT_ADDR"}
+    assert given["PATH"].split(":")[:2] == ["/opt/tool/bin", "/usr/local/bin"]
+    assert given["HOME"] != ENVIRONMENT["HOME"]
 
 
 def test_the_child_of_a_profile_gets_next_to_nothing() -> None:
@@ -65,8 +68,8 @@ def test_the_child_of_a_profile_gets_next_to_nothing() -> None:
 
 @pytest.mark.parametrize("mark", sorted(ASSISTANT_MARKS))
 def test_the_mark_of_an_assistant_reaches_every_descendant(mark: str) -> None:
-    for choose in (inherited, unsteered, minimal):
-        assert choose({mark: "1"})[mark] == "1"
+    for given in (inherited({mark: "1"}), unsteered("/bin/x", {mark: "1"}), minimal({mark: "1"})):
+        assert given[mark] == "1"
 
 
 @pytest.mark.parametrize("name", ["PASSWORD", "LDAP_HOST", "ENV", "GIT_TOKEN", "PATHOLOGY", "LD"])
