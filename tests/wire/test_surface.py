@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from mcp_server.core.generate import Recipe
+from mcp_server.core.model import RemovalMode
+from mcp_server.core.sources import FileFormat
 from tests.wire.conftest import ERAS, Connect
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("era", ERAS)]
@@ -122,3 +125,11 @@ async def test_the_instructions_begin_with_the_rule(connect: Connect, era: str) 
     assert instructions is not None
     assert "no secret value ever appears" in instructions[:300]
     assert len(instructions) <= 2_048
+
+
+async def test_the_choices_of_the_schema_are_those_of_the_core(connect: Connect, era: str) -> None:
+    tools = {tool["name"]: tool["inputSchema"] for tool in await _tools(connect, era)}
+    key = tools["secrets_write"]["$defs"]["KeySource"]["properties"]
+    assert key["generate"]["enum"] == list(Recipe)
+    assert tools["secrets_write"]["properties"]["format"]["enum"] == list(FileFormat)
+    assert tools["secrets_delete"]["properties"]["mode"]["enum"] == list(RemovalMode)
