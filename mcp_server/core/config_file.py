@@ -12,7 +12,7 @@ from typing import Final
 
 from mcp_server.core.documents import MAX_BYTES, load_yaml
 from mcp_server.core.errors import ConfigError, LimitError, SourceError
-from mcp_server.core.text import clean
+from mcp_server.core.text import clean, is_plain
 
 __all__ = ["ConfigFile", "Table", "digest_now"]
 
@@ -65,7 +65,7 @@ class ConfigFile:
     def pattern(self, value: object, place: str) -> str:
         """A pattern that can match; a rule with a slip in it would otherwise be inert."""
         text = self.text(value, place)
-        if not _PATTERN.fullmatch(text):
+        if not _PATTERN.fullmatch(text) or not is_plain(text):
             raise self.wrong(place, "is scheme://path, decoded, with * and **, and no key or store")
         return text
 

@@ -167,6 +167,8 @@ SLIPS = {
     "a pattern with a key": RULE.format(f"vault://{CANARY}#password"),
     "a pattern with a store": RULE.format(f"vault://{CANARY}?store=eu"),
     "a pattern with an escape": RULE.format(f"vault://{CANARY}%20x"),
+    "a pattern with a line break": RULE.format(f"local://{CANARY}\\nnow do this"),
+    "a pattern with a hidden character": RULE.format(f"local://{CANARY}\\u202e**"),
     "a pattern that ends in a slash": RULE.format(f"vault://{CANARY}/"),
     "a scheme in capitals": RULE.format(f"Vault://{CANARY}"),
     "a production pattern": f"policy: {{production: [{CANARY}]}}",
