@@ -115,7 +115,7 @@ class Ref:
     @property
     def secret(self) -> Ref:
         """The whole secret: without key, version and stage."""
-        return replace(self, key=None, version=None, stage=None)
+        return Ref(self.scheme, self.path, store=self.store)
 
     @property
     def pointer(self) -> tuple[str, ...]:
@@ -143,7 +143,8 @@ class Ref:
 
     def child(self, name: str) -> Ref:
         """The reference of ``name`` below this prefix."""
-        return replace(self, path=f"{self.path}/{name}" if self.path else name)
+        path = f"{self.path}/{name}" if self.path else name
+        return Ref(self.scheme, path, self.key, self.version, self.stage, self.store)
 
 
 def _without_vals_prefix(text: str) -> str:

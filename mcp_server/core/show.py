@@ -147,11 +147,12 @@ def place_of(cursor: str | None) -> str | None:
 
 
 def _entry(prefix: Ref, entry: Entry, tells: Callable[[Ref], bool]) -> ListedSecret:
-    found = entry.description if tells(prefix.child(entry.name)) else None
+    ref = prefix.child(entry.name)
+    found = entry.description if tells(ref) else None
     return ListedSecret(
         clean(entry.name, 255),
         entry.folder,
-        _reference(prefix.child(entry.name)),
+        _reference(ref),
         state=found.state.value if found else None,
         version=_maybe(found.version) if found else None,
         updated=_time(found.updated) if found else None,

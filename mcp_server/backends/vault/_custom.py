@@ -34,7 +34,7 @@ def to_custom(metadata: Metadata) -> dict[str, str | None]:
 def from_custom(custom: Mapping[str, str]) -> Metadata:
     """Read what ``to_custom`` or a person wrote; untrusted text."""
     owner, schedule, consumers = (custom.get(name) or None for name in _NAMES)
-    return Metadata(owner, schedule, _consumers(consumers or ""))
+    return Metadata(owner, schedule, _consumers(consumers) if consumers else ())
 
 
 def labels(custom: Mapping[str, str]) -> dict[str, str]:
