@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GuardedWire"]
 
-MAX_WITHHELD: Final = 20
+MAX_WITHHELD: Final = 5
 # What a pipe that is ready for writing takes at once, less what a replacement may add
 # (https://docs.python.org/3/library/select.html#select.PIPE_BUF). A ready socket takes more: 2,048
 # bytes on BSD and macOS, where PIPE_BUF is 512; on Linux a part of its buffer.
@@ -27,7 +27,7 @@ class GuardedWire:
 
     So it sees the exact bytes of results, errors, notifications and requests of both protocol
     eras. That a frame was withheld is a signal about a value, so it is counted and journaled, and
-    after 20 nothing leaves any more (promise P1b): the person restarts the server.
+    after five nothing leaves any more (promise P1b): the person restarts the server.
 
     Args:
         descriptor: Where frames go.

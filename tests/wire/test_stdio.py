@@ -133,7 +133,7 @@ async def test_a_frame_that_cannot_be_searched_is_not_sent() -> None:
 
 
 @pytest.mark.anyio
-async def test_after_twenty_withheld_frames_nothing_leaves_any_more() -> None:
+async def test_after_five_withheld_frames_nothing_leaves_any_more() -> None:
     """Each withheld frame tells something about a value; guesses are limited (P1b)."""
     guard = Guard()
     guard.register(CANARY)
