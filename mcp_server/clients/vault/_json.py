@@ -35,7 +35,7 @@ def parse_object(body: bytes) -> JsonObject:
         LimitError: Nested deeper than 64 levels.
     """
     try:
-        parsed: Json = json.loads(body, parse_constant=_refuse_constant)
+        parsed: Json = _decoder.decode(body.decode("utf-8"))
     except RecursionError:
         raise LimitError("The store's answer is nested too deeply.") from None
     except ValueError:
@@ -134,6 +134,9 @@ def _compact(value: Json) -> str:
 
 def _refuse_constant(_name: str) -> NoReturn:
     raise ValueError
+
+
+_decoder = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _check_depth(tree: Json) -> None:
