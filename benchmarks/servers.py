@@ -69,6 +69,12 @@ class Server:
         self.call(tool, **arguments)
         return time.perf_counter() - begun
 
+    def finish(self) -> None:
+        """Close its input, as a client does to end it, and wait."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait(30)
+
     def peak_kib(self) -> int:
         """Peak resident memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()

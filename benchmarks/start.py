@@ -1,59 +1,71 @@
 """Start to the first ``tools/list``, peak memory, and what the surface costs in bytes.
 
-Rival: a bare ``MCPServer`` of the SDK with one tool, in the same run, interleaved.
-Targets: start at most 1.1 times, peak memory after start and one read at most 1.3 times;
-``tools/list`` at most 4,608 bytes that a model sees and 10,240 in all.
+Rival: a bare ``MCPServer`` of the SDK with one tool, in the same run, interleaved. Run it with
+``python -m benchmarks.start`` in the repository.
 """
 
 from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from statistics import median
+from typing import Any, Final
 
+from benchmarks.figures import Figure, table
 from benchmarks.servers import BARE, OURS, home, running
 
-ROUNDS = 11
+__all__ = ["measure"]
+
+ROUNDS: Final = 11
+START: Final = 1.1
+MEMORY: Final = 1.3
+VISIBLE: Final = 4_608
+WHOLE: Final = 10_240
+_FOR_A_MODEL: Final = ("name", "description", "inputSchema")
+_RIVAL: Final = "a bare MCPServer"
 
 
-def main() -> None:
-    """Print the figures."""
-    starts: dict[str, list[float]] = {"bare": [], "ours": []}
-    peaks: dict[str, list[int]] = {"bare": [], "ours": []}
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """One process: seconds to the first listing, peak after one call, the listing."""
+
+    seconds: float
+    peak_kib: int
+    tools: list[dict[str, Any]]
+
+
+def measure(rounds: int = ROUNDS) -> list[Figure]:
+    """Start both servers ``rounds`` times each, in turns."""
+    bare, ours = [], []
+    for _ in range(rounds):
+        bare.append(_start(BARE, "echo", text="a"))
+        ours.append(_start(OURS, "secrets_read", ref="memory://a/b"))
+    tools = ours[0].tools
+    visible = [{key: tool[key] for key in _FOR_A_MODEL} for tool in tools]
+    seconds = [median(each.seconds for each in starts) for starts in (ours, bare)]
+    peaks = [median(each.peak_kib for each in starts) for starts in (ours, bare)]
+    return [
+        Figure("start to tools/list, s", seconds[0], _RIVAL, seconds[1], START),
+        Figure("peak memory, one read, KiB", peaks[0], _RIVAL, peaks[1], MEMORY),
+        Figure("tools/list for a model, bytes", _bytes(visible), "the limit", VISIBLE, 1),
+        Figure("tools/list as a whole, bytes", _bytes(tools), "the limit", WHOLE, 1),
+    ]
+
+
+def _start(code: str, tool: str, **arguments: object) -> _Start:
     with home("stores: {mem: {backend: memory}}\n") as environment:
-        for _ in range(ROUNDS):
-            for name, code in (("bare", BARE), ("ours", OURS)):
-                begun = time.perf_counter()
-                with running(code, environment) as server:
-                    listed = server.request("tools/list", {})
-                    starts[name].append(time.perf_counter() - begun)
-                    if name == "ours":
-                        server.call("secrets_read", ref="memory://a/b")
-                    else:
-                        server.call("echo", text="a")
-                    peaks[name].append(server.peak_kib())
-    _print("start to tools/list", median(starts["ours"]), median(starts["bare"]), "s", 1.1)
-    _print("peak memory", median(peaks["ours"]) / 1024, median(peaks["bare"]) / 1024, "MiB", 1.3)
-    tools = listed["tools"]
-    visible = [{key: tool[key] for key in ("name", "description", "inputSchema")} for tool in tools]
-    print(
-        f"tools/list: {_bytes(visible)} bytes seen by a model (limit 4608), "
-        f"{_bytes(tools)} in all (limit 10240)"
-    )
+        begun = time.perf_counter()
+        with running(code, environment) as server:
+            listed = server.request("tools/list", {})
+            seconds = time.perf_counter() - begun
+            server.call(tool, **arguments)
+            return _Start(seconds, server.peak_kib(), listed["tools"])
 
 
 def _bytes(value: object) -> int:
     return len(json.dumps(value, separators=(",", ":")).encode())
 
 
-def _print(what: str, ours: float, bare: float, unit: str, target: float) -> None:
-    ratio = ours / bare
-    verdict = "met" if ratio <= target else "MISSED"
-    print(
-        f"{what}: {ours:.3f} {unit} against {bare:.3f} {unit} bare: "
-        f"{ratio:.2f} times (target {target}: {verdict})"
-    )
-
-
 if __name__ == "__main__":
-    main()
+    print(table(measure()))
