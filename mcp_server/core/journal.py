@@ -245,12 +245,10 @@ def _parse(line: bytes) -> dict[str, object] | None:
 
 def _holds(entry: dict[str, object], line: bytes, previous: str, number: int) -> bool:
     """Whether the line is what we wrote, byte for byte, and continues the chain."""
-    ending = _ending(str(entry["hash"]))
-    whole = line.removesuffix(b"\n") + b"\n"
-    text = whole.removesuffix(ending) + b"}"
+    text = line.rpartition(b',"hash":')[0]
+    digest = hashlib.sha256(text + b"}").hexdigest()
     return (
-        whole.endswith(ending)
-        and entry["hash"] == hashlib.sha256(text).hexdigest()
+        line.removesuffix(b"\n") + b"\n" == text + _ending(digest)
         and entry.get("prev") == previous
         and entry.get("n") == number
     )

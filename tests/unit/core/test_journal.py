@@ -248,6 +248,11 @@ ALTERATIONS: dict[str, Callable[[list[bytes]], list[bytes]]] = {
         *lines[2:],
     ],
     "new line": lambda lines: [lines[0], b'{"n":2,"hash":"0"}\n', *lines[1:]],
+    "half a character for a hash": lambda lines: [
+        lines[0],
+        lines[1][: lines[1].rindex(b":")] + b':"\\ud800"}\n',
+        *lines[2:],
+    ],
     "blank line": lambda lines: [lines[0], b"\n", *lines[1:]],
     "deep line": lambda lines: [lines[0], b"[" * 10_000 + b"\n", *lines[1:]],
     "long line": lambda lines: [lines[0], b"x" * 100_000 + b"\n", *lines[1:]],
